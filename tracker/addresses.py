@@ -1,0 +1,67 @@
+"""IP addresses as log lines and admins write them, made canonical; pure.
+
+Strict on purpose: leading zeros (octal to some), short forms (`10.1`) and zone ids (`fe80::1%eth0`)
+are refused, since two programs that read them differently would grant the wrong address.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
+
+from tracker.errors import AddressError
+
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@lru_cache(maxsize=65536)
+def canonical(text: str) -> str | None:
+    """The one way to write the address that `text` names, or None when it is no address.
+
+    An IPv4-mapped IPv6 address becomes IPv4: Postfix never looks the mapped form up.
+    """
+    try:
+        if ":" not in text:
+            return str(ipaddress.IPv4Address(text))
+        if "%" in text:
+            return None
+        address = ipaddress.IPv6Address(text)
+    except ValueError:
+        return None
+    return str(address.ipv4_mapped or address)
+
+
+def require(text: str) -> str:
+    """`canonical`, for the text an admin typed. Raises AddressError."""
+    address = canonical(text.strip())
+    if address is None:
+        raise AddressError(f"{text!r} is no IP address: write 203.0.113.5 or 2001:db8::5, whole")
+    return address
+
+
+def network(text: str) -> IPNetwork:
+    """A network such as 203.0.113.0/24; host bits must be zero, as in Postfix's cidr tables.
+
+    Raises AddressError with the network that was probably meant.
+    """
+    try:
+        return ipaddress.ip_network(text.strip())
+    except ValueError as error:
+        try:
+            meant = f"; did you mean {ipaddress.ip_network(text.strip(), strict=False)}?"
+        except ValueError:
+            meant = ": write 203.0.113.0/24 or 2001:db8::/32"
+        raise AddressError(f"{text!r} is no network ({error}){meant}") from error
+
+
+def order(text: str) -> tuple[int, int, int]:
+    """A sort key for addresses and networks: IPv4 before IPv6, each by number."""
+    one = ipaddress.ip_network(text)
+    return one.version, int(one.network_address), one.prefixlen
+
+
+def subject(address: str, ipv6_prefix: int) -> str:
+    """What a grant for an address is written for: itself, or its IPv6 network of that length."""
+    if ipv6_prefix == 128 or ":" not in address:
+        return address
+    return str(ipaddress.ip_network((address, ipv6_prefix), strict=False))

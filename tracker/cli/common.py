@@ -1,0 +1,69 @@
+"""What several commands share: their options, and how they come to their settings and state."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from tracker.settings import Settings
+    from tracker.store import Store
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def config_option(command: _F) -> _F:
+    """`--config FILE`."""
+    return click.option(
+        "--config",
+        "config_file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default=Path("/etc/popgate/popgate.toml"),
+        show_default=True,
+        help="The configuration file.",
+    )(command)
+
+
+def json_option(command: _F) -> _F:
+    """`--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def settings_of(config_file: Path) -> Settings:
+    """The settings. From here on the process is the owner of popgate's folders where it was root,
+    and makes no file that others can read."""
+    from tracker import config
+    from tracker.privileges import become_owner
+
+    settings = config.load(config_file)
+    os.umask(0o077)
+    become_owner(settings.state.directory)
+    return settings
+
+
+def log_to_stderr() -> None:
+    """One line an event; the journal adds the time, so here it stands on a terminal alone."""
+    form = "%(asctime)s %(levelname)s %(message)s" if sys.stderr.isatty() else "%(message)s"
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=form)
+
+
+def wake(store: Store) -> None:
+    """Have a running popgate take up what was changed here."""
+    pid = store.running()
+    if pid:
+        try:
+            os.kill(pid, signal.SIGUSR1)
+        except ProcessLookupError:
+            return
+        except PermissionError:
+            click.echo(
+                f"popgate: may not wake the running popgate (pid {pid}); it looks by itself soon",
+                err=True,
+            )

@@ -1,0 +1,50 @@
+"""`popgate config check`, `show` and `sample`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tracker.cli.common import config_option, json_option
+
+
+@click.group()
+def config() -> None:
+    """Check, show or sample the configuration."""
+
+
+@config.command()
+@config_option
+def check(config_file: Path) -> None:
+    """Read configuration and trusted list, and report every fault in them."""
+    from tracker import config as settings
+    from tracker.engine import read_trusted
+    from tracker.reading.formats import packaged
+
+    found = settings.load(config_file)
+    packaged(found.log.format)
+    trusted, _ = read_trusted(found.trusted.file)
+    click.echo(f"{config_file}: good")
+    entries = len(trusted.entries)
+    there = "" if found.trusted.file.exists() else " (no such file)"
+    click.echo(f"{found.trusted.file}: {entries} entries{there}")
+
+
+@config.command()
+@config_option
+@json_option
+def show(config_file: Path, as_json: bool) -> None:
+    """Print every setting that is in force, as TOML or JSON."""
+    from tracker import config as settings
+
+    found = settings.load(config_file)
+    click.echo(settings.as_json(found) if as_json else settings.show(found), nl=False)
+
+
+@config.command()
+def sample() -> None:
+    """Print a configuration file with every setting, its default and what it means."""
+    from tracker import config as settings
+
+    click.echo(settings.sample(), nl=False)

@@ -1,0 +1,203 @@
+"""`popgate scan`: the events in log files, offline and without state."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from typing import IO, TYPE_CHECKING, cast
+
+import click
+
+from tracker.cli.common import json_option
+
+if TYPE_CHECKING:
+    from tracker.reading.scanner import Scanner
+    from tracker.records import Event
+
+_Show = Callable[[int, "Event"], None]
+
+_LARGE = 50_000_000
+_KINDS = ("login", "logout", "failed")
+_ROW = "{:>9}  {:25}  {:6}  {:10}  {:39}  {}"
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True)
+@click.option("--format", "format_name", default="dovecot", show_default=True, help="Who wrote it.")
+@click.option("--timezone", default="", help="The zone of stamps that name none.")
+@click.option("--summary", is_flag=True, help="Print the summary alone.")
+@json_option
+def scan(
+    files: tuple[str, ...], format_name: str, timezone: str, summary: bool, as_json: bool
+) -> None:
+    """Print the logins, logouts and failures in FILES; - is standard input, .gz is unpacked.
+
+    Reads no state and changes nothing. A summary goes to stderr.
+    """
+    from datetime import tzinfo
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    from tracker.host import utc_now
+    from tracker.reading.formats import packaged
+    from tracker.reading.scanner import Scanner
+    from tracker.reading.timestamps import StampReader
+
+    zone: tzinfo | None = None
+    if timezone:
+        try:
+            zone = ZoneInfo(timezone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise click.UsageError(f"--timezone {timezone}: no such zone") from error
+    scanner = Scanner([packaged(format_name)], StampReader(utc_now(), zone))
+    counts = dict.fromkeys((*_KINDS, "lines", "bytes"), 0)
+    started = time.perf_counter()
+    if not summary and not as_json and sys.stdout.isatty():
+        click.echo(_ROW.format("line", "time", "event", "service", "address", "user"))
+    for file in files:
+        show: _Show | None = None
+        if not summary:
+            named = {"file": file} if len(files) > 1 else {}
+            show = partial(_print_json, format_name, named) if as_json else _print_row
+        _scan_file(file, scanner, counts, show)
+    seconds = time.perf_counter() - started
+    _summarise(counts, seconds, as_json=as_json and summary)
+
+
+def _scan_file(file: str, scanner: Scanner, counts: dict[str, int], show: _Show | None) -> None:
+    from tracker.errors import ReadingError
+    from tracker.reading.joining import SessionJoin
+
+    join = SessionJoin()
+    first = 1
+    try:
+        with ExitStack() as stack:
+            source, size = _open(file, stack)
+            advance = _progress(file, size, stack)
+            for block in _blocks(source):
+                found = scanner.scan(block)
+                for event in found.events:
+                    counts[type(event).__name__.lower()] += 1
+                if show is not None:
+                    line, at = first, 0
+                    for event, start in zip(found.events, found.starts, strict=True):
+                        line += block.count(b"\n", at, start)
+                        at = start
+                        show(line, join.join(event))
+                lines = block.count(b"\n")
+                first += lines
+                counts["lines"] += lines
+                counts["bytes"] += len(block)
+                advance(source)
+    except BrokenPipeError:
+        raise
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ReadingError(f"{file}: cannot be read: {reason}") from error
+
+
+def _open(file: str, stack: ExitStack) -> tuple[IO[bytes], int]:
+    """The bytes of a file and how many its file has on disk; 0 where nobody knows."""
+    if file == "-":
+        return sys.stdin.buffer, 0
+    raw = open(file, "rb", buffering=0)  # noqa: SIM115 (the stack closes it)
+    stack.callback(raw.close)
+    size = os.fstat(raw.fileno()).st_size
+    if file.endswith(".gz"):
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=raw)), size
+    return raw, size
+
+
+def _blocks(source: IO[bytes]) -> Iterator[bytes]:
+    """Whole lines, some 64 KiB at a time; a last line without its end counts too."""
+    from tracker.reading.scanner import LONGEST_LINE
+    from tracker.reading.sources.files import CHUNK
+
+    rest = b""
+    skipping = False
+    read = getattr(source, "read1", source.read)  # what a pipe has now, not what it will have
+    while chunk := read(CHUNK):
+        if skipping:
+            end = chunk.find(b"\n")
+            if end < 0:
+                continue
+            # The over-long line counts as one line, without its text.
+            chunk, skipping = chunk[end:], False
+        data = rest + chunk
+        end = data.rfind(b"\n") + 1
+        rest = data[end:]
+        if len(rest) > LONGEST_LINE:
+            rest, skipping = b"", True
+        if end:
+            yield data[:end]
+    if rest:
+        yield rest + b"\n"
+
+
+def _progress(file: str, size: int, stack: ExitStack) -> Callable[[IO[bytes]], None]:
+    """A bar on stderr for large files on a terminal."""
+    if size <= _LARGE or not sys.stderr.isatty():
+        return lambda _source: None
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+
+    progress = stack.enter_context(
+        Progress(
+            "{task.description}",
+            BarColumn(),
+            DownloadColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+    )
+    task = progress.add_task(os.path.basename(file), total=size)
+
+    def advance(source: IO[bytes]) -> None:
+        raw = getattr(source, "fileobj", source)  # what gzip has read of the file itself
+        progress.update(task, completed=raw.tell())
+
+    return advance
+
+
+def _print_json(format_name: str, named: dict[str, str], line: int, event: Event) -> None:
+    import json
+
+    row = {
+        **named,
+        "line": line,
+        "time": event.time.isoformat(),
+        "event": type(event).__name__.lower(),
+        "service": event.service,
+        "user": event.user,
+        "address": event.address,
+        "session": event.session,
+        "format": format_name,
+    }
+    sys.stdout.write(json.dumps(row) + "\n")
+
+
+def _print_row(line: int, event: Event) -> None:
+    from tracker.texts import printable
+
+    kind = type(event).__name__.lower()
+    time = event.time.isoformat(timespec="seconds")
+    user = printable(event.user or "-")
+    row = (str(line), time, kind, event.service or "-", event.address or "-", user)
+    sys.stdout.write(_ROW.format(*row) + "\n")
+
+
+def _summarise(counts: dict[str, int], seconds: float, *, as_json: bool) -> None:
+    if as_json:
+        import json
+
+        click.echo(json.dumps({**counts, "seconds": round(seconds, 3)}), err=True)
+        return
+    events = ", ".join(f"{counts[kind]} {kind}" for kind in _KINDS)
+    click.echo(
+        f"{counts['lines']} lines: {events}; {counts['bytes']} bytes in {seconds:.2f} s", err=True
+    )

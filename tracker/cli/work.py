@@ -1,0 +1,72 @@
+"""`popgate run`, `once` and `expire`: the three ways to have the work done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tracker.cli.common import config_option, log_to_stderr, settings_of
+
+
+@click.command()
+@config_option
+def run(config_file: Path) -> None:
+    """Follow the log and keep the tables, in the foreground, until SIGTERM or SIGINT.
+
+    SIGHUP reads configuration and trusted list anew; when they are bad, the old ones stay.
+    """
+    import asyncio
+
+    from tracker.service import Service
+
+    log_to_stderr()
+    settings_of(config_file)
+    asyncio.run(Service(config_file).run())
+
+
+@click.command()
+@config_option
+def once(config_file: Path) -> None:
+    """Read what is new in the log, expire, publish, commit, and end: for cron."""
+    from tracker.engine import Engine
+    from tracker.errors import ReadingError
+
+    log_to_stderr()
+    engine = Engine(settings_of(config_file), follow=True)
+    try:
+        other = engine.store.claim()
+        if other is not None:
+            click.echo(f"popgate: another popgate (pid {other}) is at work; nothing done", err=True)
+            return
+        engine.start()
+        while engine.step():
+            pass
+        if engine.unsettled():
+            engine.settle()
+        engine.reload()
+        if troubles := engine.troubles():
+            raise ReadingError("\n".join(troubles))
+    finally:
+        engine.close()
+
+
+@click.command()
+@config_option
+def expire(config_file: Path) -> None:
+    """End grants that are over, in ledger and table, whoever should have done it.
+
+    Reads no log. When nobody follows it, open sessions count as ended when it was last read. Run it
+    every minute, and after `run` has ended: then a daemon that died opens nothing.
+    """
+    from tracker.engine import Engine
+
+    log_to_stderr()
+    engine = Engine(settings_of(config_file), follow=False)
+    try:
+        engine.start()
+        if engine.unsettled():
+            engine.settle()
+        engine.reload()
+    finally:
+        engine.close()

@@ -1,0 +1,289 @@
+"""The configuration file: read and checked against `settings.py`, shown, sampled, documented.
+
+`parse` reports all faults at once, each with file, line, key, value, what was expected and the
+nearest known key. What it returns is whole and within bounds.
+
+Durations are text with a unit: "30m", "90s", "24h", "7d"; a bare 0 turns off what can be off.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import textwrap
+import tomllib
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from msgspec import Struct
+
+from tracker.addresses import network
+from tracker.errors import AddressError, ConfigError
+from tracker.settings import BOUNDS, Duration, Settings
+
+DEFAULT_FILE = Path("/etc/popgate/popgate.toml")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_duration(text: object) -> Duration:
+    """ "30m", "90s", "24h", "7d", "500ms" or 0. Raises ValueError that says how to write one."""
+    if text == 0 and not isinstance(text, bool):
+        return Duration(0)
+    written = text if isinstance(text, str) else ""
+    match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?) ?(ms|s|m|h|d)", written, re.ASCII)
+    if match is None:
+        raise ValueError('expected a time with its unit, such as "30m", "90s" or "24h"')
+    return Duration(seconds=float(match[1]) * _UNITS[match[2]])
+
+
+def show_duration(value: timedelta) -> str:
+    """The shortest text that `parse_duration` reads as that length of time."""
+    seconds = value.total_seconds()
+    for unit in ("d", "h", "m", "s"):
+        if seconds and seconds % _UNITS[unit] == 0:
+            return f"{seconds / _UNITS[unit]:.0f}{unit}"
+    return f"{seconds * 1000:.0f}ms" if seconds else "0"
+
+
+class Setting(Struct, frozen=True):
+    """One row of the table: what the reference and the sample say about a key."""
+
+    section: str
+    key: str
+    type: str
+    default: Any
+    help: str
+
+    @property
+    def name(self) -> str:
+        """`section.key`, as errors and commands call it."""
+        return f"{self.section}.{self.key}"
+
+
+def settings_table() -> Iterator[Setting]:
+    """Every setting there is, in the order of the sample file."""
+    for section in msgspec.structs.fields(Settings):
+        for field in msgspec.structs.fields(section.type):
+            kind, meta = get_args(field.type)[0], get_args(field.type)[1]
+            yield Setting(
+                section.name, field.name, _type_name(kind), field.default, meta.description
+            )
+
+
+def load(path: Path) -> Settings:
+    """The settings in the file at `path`. Raises ConfigError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(
+            [f"{path}: no such file: popgate config sample prints one; or name yours with --config"]
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: cannot be read: {error}"]) from error
+    return parse(text, str(path))
+
+
+def parse(text: str, where: str) -> Settings:
+    """The settings that a TOML text gives; `where` names it in errors.
+
+    Raises ConfigError with every fault there is, a line each.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{where}: not TOML: {error}"]) from error
+    problems: list[str] = []
+    sections = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+    made: dict[str, Any] = {}
+    for name, content in data.items():
+        if name not in sections:
+            problems.append(f"{where}: unknown section [{name}]{_nearest(name, sections)}")
+        elif not isinstance(content, dict):
+            problems.append(f"{where}: {name} is a section: write [{name}] and its keys below it")
+        else:
+            lines = _lines(text, name)
+            made[name], faults = _section(name, content, sections[name])
+            problems += [f"{where}{lines.get(key, '')}: {fault}" for key, fault in faults]
+    if not problems:
+        settings = Settings(**made)
+        problems = [f"{where}: {fault}" for fault in _contradictions(settings)]
+    if problems:
+        raise ConfigError(problems)
+    return settings
+
+
+def _section(
+    name: str, content: dict[str, Any], kind: type[Struct]
+) -> tuple[Struct, list[tuple[str, str]]]:
+    """The section as far as it is sound, and its faults, each with its key."""
+    fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    made: dict[str, Any] = {}
+    faults: list[tuple[str, str]] = []
+    for key, value in content.items():
+        whole = f"{name}.{key}"
+        if key not in fields:
+            known = [setting.name for setting in settings_table()]
+            faults.append((key, f"unknown key {whole}{_nearest(whole, known)}"))
+            continue
+        try:
+            made[key] = _value(whole, value, fields[key])
+        except (ValueError, AddressError) as error:  # msgspec.ValidationError is a ValueError
+            text = _expected(fields[key]) if "enum" in str(error) else str(error)
+            faults.append((key, f"{whole} = {_toml(value)}: {text}"))
+    return kind(**made), faults
+
+
+def _lines(text: str, section: str) -> dict[str, str]:
+    """Where each key of a section stands, as `:LINE`; tomllib does not tell."""
+    found: dict[str, str] = {}
+    inside = False
+    for number, line in enumerate(text.splitlines(), 1):
+        if head := re.match(r"\s*\[\s*([^\]]*?)\s*\]", line):
+            inside = head[1] == section
+        elif inside and (key := re.match(r"""\s*["']?([A-Za-z0-9_-]+)["']?\s*=""", line)):
+            found.setdefault(key[1], f":{number}")
+    return found
+
+
+def _expected(kind: Any) -> str:
+    return f"expected {_type_name(get_args(kind)[0])}"
+
+
+def _value(name: str, value: Any, kind: Any) -> Any:
+    if get_args(kind)[0] is Duration:
+        duration = parse_duration(value)
+        low, high = BOUNDS[name]
+        if not low <= duration <= high:
+            raise ValueError(f"expected between {show_duration(low)} and {show_duration(high)}")
+        return duration
+    made = msgspec.convert(value, kind, dec_hook=_decode)
+    if name == "grants.exclude_networks":
+        for text in made:
+            network(text)
+    if isinstance(made, Path) and not made.is_absolute():
+        raise ValueError("expected a path from the root, such as /var/lib/popgate")
+    if name == "log.files" and not all(path.is_absolute() for path in made):
+        raise ValueError("expected paths from the root, such as /var/log/mail.log")
+    return made
+
+
+def _decode(kind: type, value: Any) -> Any:
+    if kind is Path and isinstance(value, str) and value:
+        return Path(value)
+    raise ValueError(f"Expected {'a path' if kind is Path else kind.__name__}")
+
+
+def _contradictions(settings: Settings) -> Iterator[str]:
+    """Faults that only two settings together have."""
+    if settings.grants.ipv6_prefix < 128 and settings.postfix.table != "cidr":
+        yield (
+            f"grants.ipv6_prefix = {settings.grants.ipv6_prefix} grants networks, which an "
+            'indexed table cannot hold: set postfix.table = "cidr" or take the key out'
+        )
+    if settings.log.timezone:
+        try:
+            ZoneInfo(settings.log.timezone)
+        except (ZoneInfoNotFoundError, ValueError):
+            yield (
+                f"log.timezone = {_toml(settings.log.timezone)}: expected a zone of "
+                "/usr/share/zoneinfo, such as Europe/Berlin"
+            )
+
+
+def _nearest(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), 1, 0.5)
+    return f"; the nearest is {close[0]}" if close else f"; known: {', '.join(known)}"
+
+
+def _type_name(kind: Any) -> str:
+    if kind is Duration:
+        return "time"
+    if kind is Path:
+        return "path"
+    origin = get_origin(kind)
+    if origin is Literal:
+        return " or ".join(f'"{value}"' for value in get_args(kind))
+    if origin is tuple:
+        inner = _type_name(get_args(kind)[0])
+        return (
+            f"list of {inner}" if " or " not in inner else f"list of: {inner.replace(' or ', ', ')}"
+        )
+    return {str: "text", bool: "true or false", int: "number"}[kind]
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, timedelta):
+        shown = show_duration(value)
+        return shown if shown == "0" else f'"{shown}"'
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, (str, Path)):
+        return msgspec.json.encode(str(value)).decode()
+    return str(value)
+
+
+def show(settings: Settings) -> str:
+    """The settings as the TOML text that gives them."""
+    lines: list[str] = []
+    for setting in settings_table():
+        if f"[{setting.section}]" not in lines:
+            lines += ["", f"[{setting.section}]"]
+        value = getattr(getattr(settings, setting.section), setting.key)
+        lines.append(f"{setting.key} = {_toml(value)}")
+    return "\n".join(lines[1:]) + "\n"
+
+
+def sample() -> str:
+    """A configuration file with every setting at its default, commented out, and what it means."""
+    lines = [
+        "# popgate's configuration. Every key stands at its default, commented out.",
+        '# A time is text with a unit: "500ms", "90s", "30m", "24h", "7d".',
+    ]
+    for setting in settings_table():
+        if f"[{setting.section}]" not in lines:
+            lines += ["", f"[{setting.section}]"]
+        lines += ["", *(f"# {line}" for line in textwrap.wrap(setting.help, 96))]
+        lines.append(f"#{setting.key} = {_toml(setting.default)}")
+    return "\n".join(lines) + "\n"
+
+
+def reference() -> str:
+    """docs/configuration.md."""
+    lines = [
+        "# Configuration",
+        "",
+        f"One TOML file, `{DEFAULT_FILE}` unless `--config` names another. Every key may be left "
+        "out. `popgate config check` reads it and reports every fault at once, each with the "
+        "nearest known key; `popgate config show` prints what is in force; "
+        "`popgate config sample` prints a file to start from.",
+        "",
+        'A *time* is text with a unit: `"500ms"`, `"90s"`, `"30m"`, `"24h"`, `"7d"`. '
+        "A *path* starts at the root.",
+    ]
+    section = ""
+    for setting in settings_table():
+        if setting.section != section:
+            section = setting.section
+            kind = {f.name: f.type for f in msgspec.structs.fields(Settings)}[section]
+            lines += ["", f"## [{section}]", "", f"{kind.__doc__}", ""]
+            lines += ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
+        lines.append(
+            f"| `{setting.key}` | {setting.type} | `{_toml(setting.default)}` | {setting.help} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def as_json(settings: Settings) -> str:
+    """The settings as JSON; times and paths are written as the file writes them."""
+    sections: dict[str, dict[str, Any]] = {}
+    for setting in settings_table():
+        value = getattr(getattr(settings, setting.section), setting.key)
+        shown = show_duration(value) if isinstance(value, timedelta) else value
+        sections.setdefault(setting.section, {})[setting.key] = shown
+    return msgspec.json.format(msgspec.json.encode(sections, enc_hook=str)).decode() + "\n"

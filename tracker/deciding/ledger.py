@@ -1,0 +1,271 @@
+"""All grants in force: a state machine. Event or clock in, changes out; pure, `now` is an argument.
+
+A grant is for (address, user). Its window starts at each login, and again when the last session
+from that address ends; while a session is open the grant stays, but no longer than `max_session`
+after that session began, since the line of its end may have been lost.
+
+The same events in the same order give the same ledger, and an event that was already applied
+changes nothing, so a line may be read twice. No event, however it is dated, can make a grant
+outlive `now` by more than its window, or an open session by more than `max_session`.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+
+from msgspec import structs
+
+from tracker.deciding.policy import GrantPolicy
+from tracker.records import (
+    MANUAL_SERVICE,
+    Change,
+    Ended,
+    Event,
+    Grant,
+    Login,
+    Logout,
+    Session,
+)
+
+_ORPHAN_AGE = timedelta(minutes=1)
+"""How far a logout line may stand before the login line of its session."""
+
+_Key = tuple[str, str]
+
+
+class Ledger:
+    """The grants, by address and user."""
+
+    def __init__(
+        self, policy: GrantPolicy, grants: Iterable[Grant] = (), ended: Iterable[Ended] = ()
+    ) -> None:
+        self._policy = policy
+        self._by_address: dict[str, dict[str, Grant]] = {}
+        self._open: dict[str, _Key] = {}
+        self._ended = {one.session: one.time for one in ended}
+        self._heap: list[tuple[datetime, str, str]] = []
+        self._count = 0
+        for grant in grants:
+            self._put(grant)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def grants(self) -> Iterator[Grant]:
+        """Every grant, in no order."""
+        for users in self._by_address.values():
+            yield from users.values()
+
+    def of(self, address: str) -> list[Grant]:
+        """The grants of one address."""
+        return list(self._by_address.get(address, {}).values())
+
+    def apply(self, event: Event, now: datetime) -> list[Change | Ended]:
+        """What the event changes. An event from the future counts as of now."""
+        if isinstance(event, Login):
+            return self._login(event, min(event.time, now), now)
+        if isinstance(event, Logout) and event.session and self._policy.while_connected:
+            return [self._logout(event.session, min(event.time, now))]
+        return []
+
+    def _login(self, login: Login, time: datetime, now: datetime) -> list[Change | Ended]:
+        if login.address is None or self._policy.refusal(login) is not None:
+            return []
+        changes: list[Change | Ended] = []
+        user, service = login.user or "?", login.service or "?"
+        address = self._policy.subject(login.address)
+        old = self._by_address.get(address, {}).get(user)
+        sessions = old.sessions if old else ()
+        until = time + self._policy.window
+        if login.session and self._policy.while_connected:
+            ended = self._ended.pop(login.session, None)
+            if ended is not None:
+                until = max(until, ended + self._policy.window)
+            elif self._open.get(login.session) != (address, user):
+                if login.session in self._open:  # an id cannot be open twice
+                    changes.append(self._logout(login.session, time))
+                sessions = (*sessions, Session(login.session, time))
+        grant = self._bounded(
+            Grant(
+                address=address,
+                user=user,
+                services=tuple(sorted({*old.services, service})) if old else (service,),
+                first_login=min(old.first_login, time) if old else time,
+                last_login=max(old.last_login, time) if old else time,
+                until=max(old.until, until) if old else until,
+                expires=until,
+                sessions=sessions,
+            ),
+            now,
+        )
+        if grant != old and grant.expires > now:
+            self._put(grant)
+            changes.append(Change("renewed" if old else "added", grant, "login"))
+        return changes
+
+    def _logout(self, session: str, time: datetime) -> Change | Ended:
+        key = self._open.get(session)
+        if key is None:
+            self._ended[session] = time
+            return Ended(session, time)
+        old = self._by_address[key[0]][key[1]]
+        left = tuple(one for one in old.sessions if one.id != session)
+        until = max(old.until, time + self._policy.window)
+        grant = self._bounded(structs.replace(old, sessions=left, until=until), time)
+        self._put(grant)
+        return Change("renewed", grant, "session ended")
+
+    def _bounded(self, grant: Grant, now: datetime) -> Grant:
+        """The grant with its `expires` worked out, without sessions that have lasted too long."""
+        bound = self._policy.max_session
+        sessions = tuple(one for one in grant.sessions if one.started + bound > now)
+        last = max((one.started + bound for one in sessions), default=grant.until)
+        return structs.replace(grant, sessions=sessions, expires=max(grant.until, last))
+
+    def allow(self, address: str, user: str, now: datetime, length: timedelta) -> Change:
+        """Grant by an admin's word: no rule of who earns a grant is asked."""
+        old = self._by_address.get(address, {}).get(user)
+        grant = self._bounded(
+            Grant(
+                address=address,
+                user=user,
+                services=tuple(sorted({*(old.services if old else ()), MANUAL_SERVICE})),
+                first_login=old.first_login if old else now,
+                last_login=old.last_login if old else now,
+                until=max(old.until, now + length) if old else now + length,
+                expires=now + length,
+                sessions=old.sessions if old else (),
+            ),
+            now,
+        )
+        self._put(grant)
+        return Change("renewed" if old else "added", grant, "allowed by an admin")
+
+    def revoke(self, address: str | None = None, user: str | None = None) -> list[Change]:
+        """End all grants of an address, of a user, or of that user at that address, at once."""
+        ended = [
+            grant
+            for grant in (self.grants() if address is None else self.of(address))
+            if user is None or grant.user == user
+        ]
+        return [self._drop(grant, "revoked by an admin") for grant in ended]
+
+    def expire(self, now: datetime) -> list[Change]:
+        """End what is over at `now`. Costs what ends, not what there is."""
+        changes: list[Change] = []
+        while self._heap and self._heap[0][0] <= now:
+            expires, address, user = heapq.heappop(self._heap)
+            grant = self._by_address.get(address, {}).get(user)
+            if grant is not None and grant.expires == expires:
+                changes.append(self._drop(grant, "window over"))
+        for session in [one for one, time in self._ended.items() if time + _ORPHAN_AGE <= now]:
+            del self._ended[session]
+        return changes
+
+    def next_expiry(self) -> datetime | None:
+        """When `expire` may next have something to do."""
+        return self._heap[0][0] if self._heap else None
+
+    def reconfigure(self, policy: GrantPolicy, now: datetime) -> list[Change]:
+        """Go on under another policy: what it would not grant ends, what it grants shorter shrinks.
+
+        What an admin allowed by hand stays as it is.
+        """
+        self._policy = policy
+        changes: list[Change] = []
+        for grant in list(self.grants()):
+            if MANUAL_SERVICE in grant.services:
+                continue
+            if why := self._no_longer(grant):
+                changes.append(self._drop(grant, why))
+                continue
+            kept = grant.sessions if policy.while_connected else ()
+            shrunk = self._bounded(
+                structs.replace(grant, sessions=kept, until=min(grant.until, now + policy.window)),
+                now,
+            )
+            if shrunk != grant:
+                self._put(shrunk)
+                changes.append(Change("renewed", shrunk, "settings changed"))
+        return changes
+
+    def _no_longer(self, grant: Grant) -> str | None:
+        host = grant.address.split("/")[0]
+        if self._policy.subject(host) != grant.address:
+            return "grants.ipv6_prefix changed"
+        refusals = [
+            self._policy.refusal(Login(grant.last_login, service, grant.user, host, None))
+            for service in grant.services
+        ]
+        return None if None in refusals else refusals[0]
+
+    def expiry(self, address: str) -> datetime | None:
+        """When the last grant of an address ends; None when it has none."""
+        return max((grant.expires for grant in self.of(address)), default=None)
+
+    def expiries(self) -> Mapping[str, datetime]:
+        """For each address with a grant, when the last one ends: a view, not a copy."""
+        return _Expiries(self)
+
+    def expiries_unread(self, read_until: datetime) -> dict[str, datetime]:
+        """The same for when nobody has read the log since `read_until`: nothing is known of the
+        sessions from then on, so an open one counts as ended there."""
+        return {
+            address: max(self._unread(grant, read_until) for grant in users.values())
+            for address, users in self._by_address.items()
+        }
+
+    def addresses(self) -> Iterator[str]:
+        """Every address that has a grant."""
+        return iter(self._by_address)
+
+    def _unread(self, grant: Grant, read_until: datetime) -> datetime:
+        if not grant.sessions:
+            return grant.expires
+        return min(grant.expires, max(grant.until, read_until + self._policy.window))
+
+    def _put(self, grant: Grant) -> None:
+        users = self._by_address.setdefault(grant.address, {})
+        old = users.get(grant.user)
+        self._count += old is None
+        users[grant.user] = grant
+        for session in old.sessions if old else ():
+            self._open.pop(session.id, None)
+        for session in grant.sessions:
+            self._open[session.id] = (grant.address, grant.user)
+        if old is None or old.expires != grant.expires:
+            heapq.heappush(self._heap, (grant.expires, grant.address, grant.user))
+            if len(self._heap) > 2 * self._count + 1024:
+                self._heap = [(one.expires, one.address, one.user) for one in self.grants()]
+                heapq.heapify(self._heap)
+
+    def _drop(self, grant: Grant, why: str) -> Change:
+        users = self._by_address[grant.address]
+        del users[grant.user]
+        if not users:
+            del self._by_address[grant.address]
+        self._count -= 1
+        for session in grant.sessions:
+            self._open.pop(session.id, None)
+        return Change("removed", grant, why)
+
+
+class _Expiries(Mapping[str, datetime]):
+    """A ledger, seen as a mapping from address to the end of its last grant."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def __getitem__(self, address: str) -> datetime:
+        expires = self._ledger.expiry(address)
+        if expires is None:
+            raise KeyError(address)
+        return expires
+
+    def __iter__(self) -> Iterator[str]:
+        return self._ledger.addresses()
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self._ledger.addresses())

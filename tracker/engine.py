@@ -1,0 +1,303 @@
+"""One step of popgate: read what is new, decide, save, publish. Synchronous; `service` times it.
+
+The order within a step is what makes a kill harmless: grants, sessions and reading positions are
+saved in one transaction, then the tables follow. Whatever a kill left behind is put right by the
+next start, which compares the tables with the ledger.
+
+Each step holds the state lock, so that `popgate allow`, `revoke` and `expire` can do their work
+beside a running service; when one of them did, the ledger is read anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from tracker.deciding import trusted
+from tracker.deciding.ledger import Ledger
+from tracker.deciding.policy import GrantPolicy
+from tracker.deciding.rules import RuleSet
+from tracker.errors import TrustedError
+from tracker.host import own_addresses, utc_now
+from tracker.reading.follow import LogReader
+from tracker.records import Change, Ended, Table
+from tracker.settings import Settings
+from tracker.store import Store
+from tracker.texts import printable
+from tracker.writing import audit, render
+from tracker.writing.postfix import Postfix
+from tracker.writing.publish import Publisher, table_type
+
+log = logging.getLogger("popgate")
+
+_HEARTBEAT = timedelta(seconds=60)
+
+
+class Engine:
+    """Everything that one configuration needs, joined."""
+
+    def __init__(
+        self, settings: Settings, *, follow: bool, clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        """`follow`: this process reads the log. One that does not knows nothing of sessions since
+        the log was last read. Raises a PopgateError when the settings name what is not there."""
+        self.settings = settings
+        self._follow = follow
+        self._clock = clock
+        self._policy = GrantPolicy(settings.grants, own_addresses())
+        postfix = Postfix(settings.postfix)
+        self.publisher = Publisher(
+            settings.tables.directory,
+            postfix,
+            table_type(settings.postfix, postfix),
+            settings.postfix.min_reload_interval.total_seconds(),
+        )
+        self._history = audit.History(settings.tables.directory)
+        self.trusted, self._trusted_seen = read_trusted(settings.trusted.file)
+        self.store = Store(settings.state.directory)
+        self._ledger = Ledger(self._policy)
+        self._reader: LogReader | None = None
+        self._unsettled: list[Change] = []
+        self._texts_changed: list[str] = []
+        self._heard = datetime.min.replace(tzinfo=UTC)
+        self._behind = True
+
+    def start(self) -> None:
+        """Load the state, open the logs, bring all tables in line. Raises a PopgateError."""
+        with self.store.exclusive():
+            self.publisher.prepare()
+            self._begin()
+            self.publisher.match(self.rules().granted())
+            self._behind = False
+            self._put_policy()
+
+    def recover(self) -> None:
+        """After an error: forget what was read but not saved, and go on from the store."""
+        with self.store.exclusive():
+            self._begin()
+            self._behind = True
+
+    def close(self) -> None:
+        """Let go of files and locks."""
+        if self._reader is not None:
+            self._reader.close()
+        self.store.close()
+
+    def take_over(self, other: Engine) -> None:
+        """Follow the log in another engine's place; what it had not committed yet goes along."""
+        self.store.take_over(other.store)
+        self._unsettled, other._unsettled = other._unsettled, []
+
+    def _begin(self) -> None:
+        now = self._clock()
+        self._load(now)
+        if self._follow:
+            if self._reader is not None:
+                self._reader.close()
+            since = now - self.settings.grants.window
+            self._reader = LogReader(self.settings.log, self.store.positions, now, since)
+
+    def _load(self, now: datetime) -> None:
+        """The ledger as the store has it, under the settings of now."""
+        self.store.changed_elsewhere()
+        self._ledger = Ledger(self._policy, self.store.grants(), self.store.ended())
+        self._keep([*self._ledger.reconfigure(self._policy, now), *self._ledger.expire(now)], now)
+
+    def step(self) -> bool:
+        """Read, decide, save, publish; True when there is more to read at once."""
+        with self.store.exclusive():
+            now = self._clock()
+            self._refresh(now)
+            changes: list[Change | Ended] = []
+            moved = False
+            if self._reader is not None:
+                events, moved = self._reader.read(now)
+                for event in events:
+                    changes += self._ledger.apply(event, now)
+            changes += self._ledger.expire(now)
+            self._keep(changes, now, moved=moved)
+            self._publish(changes)
+            return self._reader is not None and self._reader.more()
+
+    def _refresh(self, now: datetime) -> None:
+        if self.store.changed_elsewhere():
+            self._load(now)
+            self._behind = True
+
+    def _keep(self, changes: list[Change | Ended], now: datetime, *, moved: bool = False) -> None:
+        """Save changes with the positions of the lines they come from, and say what changed."""
+        if changes or moved or (self._reader is not None and now - self._heard >= _HEARTBEAT):
+            positions = self._reader.positions() if self._reader else {}
+            at_end = self._reader and not self._reader.more() and not self._reader.troubles()
+            self.store.save(changes, now, positions, now if at_end else None)
+            self._heard = now
+        for change in changes:
+            if isinstance(change, Change):
+                self._unsettled.append(change)
+                _say(change)
+
+    # The tables
+
+    def rules(self) -> RuleSet:
+        """The rules in force: what the tables are rendered from and `decide` walks."""
+        expiries = self._ledger.expiries()
+        if not self._follow and self.store.running() is None:
+            read_until, now = self.store.read_until(), self._clock()
+            if read_until is not None:
+                unread = self._ledger.expiries_unread(read_until)
+                expiries = {address: end for address, end in unread.items() if end > now}
+        return RuleSet(self.trusted, expiries, self.settings.grants.ipv6_prefix)
+
+    def _publish(self, changes: Iterable[Change | Ended]) -> None:
+        """The fast path: what comes and goes reaches the grant table now."""
+        touched = {change.grant.address for change in changes if isinstance(change, Change)}
+        behind, self._behind = self._behind, True  # until the tables have followed
+        if behind:
+            self.publisher.renew(self.rules().granted())
+        elif touched:
+            entries = self.rules().granted(touched)
+            self.publisher.update({address: entries.get(address) for address in touched})
+        self._behind = False
+
+    def _put_policy(self) -> None:
+        for table in (
+            render.trusted_table(self.trusted, self.settings.trusted.file),
+            render.main_cf_snippet(self.settings.tables.directory, self.publisher.kind),
+        ):
+            if self.publisher.put_text(table):
+                self._texts_changed.append(table.name)
+
+    def unsettled(self) -> bool:
+        """Whether `settle` has something to do."""
+        return bool(self._unsettled or self._texts_changed)
+
+    def settle(self) -> None:
+        """The slow path: renewed expiries, the texts beside the table, the commit.
+
+        Raises AuditError when only the commit failed: the tables are right then.
+        """
+        with self.store.exclusive():
+            self._refresh(self._clock())
+            rules = self.rules()
+            self.publisher.renew(rules.granted())
+            self._behind = False
+            for table in render.grant_texts(rules, self._ledger.grants(), self.publisher.kind):
+                self.publisher.put_text(table)
+            if self.settings.audit.commit:
+                self._history.commit(audit.message(self._unsettled, self._texts_changed))
+            self._unsettled.clear()
+            self._texts_changed.clear()
+
+    def reload(self) -> None:
+        """Reload Postfix when a table needs it and it is time."""
+        self.publisher.reload(time.monotonic())
+
+    def reread_trusted(self) -> None:
+        """Take up a changed trusted list; a bad one is reported and the old one stays."""
+        seen = _seen(self.settings.trusted.file)
+        if seen == self._trusted_seen:
+            return
+        self._trusted_seen = seen
+        try:
+            self.trusted, self._trusted_seen = read_trusted(self.settings.trusted.file)
+        except TrustedError as error:
+            for line in str(error).splitlines():
+                log.error("event=bad_trusted_list error=%r action=%r", line, "the old list stays")
+            return
+        with self.store.exclusive():
+            self._behind = True
+            self._put_policy()
+            self._publish(())
+
+    def troubles(self) -> list[str]:
+        """What keeps logs from being read, a line each."""
+        return self._reader.troubles() if self._reader else []
+
+    # Changes that come from no log
+
+    def next_expiry(self) -> datetime | None:
+        """When a step is due even if nothing is logged."""
+        return self._ledger.next_expiry()
+
+    def allow(self, address: str, user: str, length: timedelta) -> Change:
+        """Grant by an admin's word."""
+        with self.store.exclusive():
+            now = self._clock()
+            self._refresh(now)
+            change = self._ledger.allow(address, user, now, length)
+            self._keep([change], now)
+            self._publish([change])
+            return change
+
+    def revoke(self, address: str | None, user: str | None) -> list[Change]:
+        """End grants by an admin's word."""
+        with self.store.exclusive():
+            now = self._clock()
+            self._refresh(now)
+            changes = self._ledger.revoke(address, user)
+            self._keep([*changes], now)
+            self._publish(changes)
+            return changes
+
+
+def wanted_tables(settings: Settings) -> list[Table]:
+    """Every text that the settings, the trusted list and the state make; nothing is written."""
+    postfix = Postfix(settings.postfix)
+    kind = table_type(settings.postfix, postfix)
+    trusted_list, _ = read_trusted(settings.trusted.file)
+    policy = GrantPolicy(settings.grants, own_addresses())
+    ledger = Ledger(policy)
+    if (settings.state.directory / "popgate.db").exists():
+        store = Store(settings.state.directory)
+        try:
+            ledger = Ledger(policy, store.grants(), store.ended())
+        finally:
+            store.close()
+    ledger.reconfigure(policy, utc_now())
+    ledger.expire(utc_now())
+    rules = RuleSet(trusted_list, ledger.expiries(), settings.grants.ipv6_prefix)
+    return [
+        render.trusted_table(trusted_list, settings.trusted.file),
+        *render.grant_texts(rules, ledger.grants(), kind),
+        render.main_cf_snippet(settings.tables.directory, kind),
+    ]
+
+
+def _say(change: Change) -> None:
+    """One line for each grant that comes or goes."""
+    grant = change.grant
+    log.log(
+        logging.DEBUG if change.kind == "renewed" else logging.INFO,
+        "event=grant_%s address=%s user=%s expires=%s why=%r",
+        change.kind,
+        grant.address,
+        printable(grant.user),
+        grant.expires.isoformat(timespec="seconds"),
+        change.why,
+    )
+
+
+def read_trusted(file: Path) -> tuple[trusted.TrustedList, tuple[int, ...]]:
+    """The trusted list in a file, and what tells later that the file changed.
+
+    A missing file is an empty list. Raises TrustedError.
+    """
+    seen = _seen(file)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return trusted.TrustedList(), seen
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrustedError(f"{file}: cannot be read: {error}") from error
+    return trusted.parse(text, str(file)), seen
+
+
+def _seen(file: Path) -> tuple[int, ...]:
+    try:
+        status = file.stat()
+    except OSError:
+        return ()
+    return status.st_mtime_ns, status.st_size, status.st_ino

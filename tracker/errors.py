@@ -1,0 +1,64 @@
+"""The errors of popgate: one root, a subclass a stage, each with the exit code it ends with.
+
+An error's text is one line for an admin: what failed, where, and what to do now.
+Exit codes: 0 done, 1 a finding, 2 usage or bad configuration, 3 a system part failed.
+"""
+
+DONE = 0
+FINDING = 1
+USAGE = 2
+SYSTEM = 3
+
+
+class PopgateError(Exception):
+    """The root of all errors that popgate raises on purpose."""
+
+    exit_code = SYSTEM
+
+
+class ConfigError(PopgateError):
+    """The configuration is wrong; `problems` holds one line for each fault found."""
+
+    exit_code = USAGE
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class FormatError(PopgateError):
+    """A log format file is wrong, or its own examples do not prove it."""
+
+    exit_code = USAGE
+
+
+class TrustedError(PopgateError):
+    """The trusted list has a line that cannot be understood."""
+
+    exit_code = USAGE
+
+
+class AddressError(PopgateError):
+    """A text that should be an IP address is none."""
+
+    exit_code = USAGE
+
+
+class ReadingError(PopgateError):
+    """A log cannot be read."""
+
+
+class StoreError(PopgateError):
+    """The state database cannot be opened, read or written."""
+
+
+class PublishError(PopgateError):
+    """A table could not be put in place; the last good one stays."""
+
+
+class PostfixError(PopgateError):
+    """A Postfix command is missing, failed, said something on stderr or hung."""
+
+
+class AuditError(PopgateError):
+    """git is missing or a commit failed; the tables are not touched by this."""

@@ -1,0 +1,1 @@
+"""Where log bytes come from, each with positions to go on from."""

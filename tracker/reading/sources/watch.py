@@ -1,0 +1,76 @@
+"""Wakes the reader when a log file changes, by inotify (watchdog).
+
+It only wakes: what is new is found by reading. inotify drops events when its queue overflows and
+does not see what other machines write on a network file system, so the reader also looks by itself
+every `log.poll_interval`. Where a folder cannot be watched, that alone remains.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+
+from watchdog.events import (
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+
+log = logging.getLogger("popgate")
+
+_EVENTS: list[type[FileSystemEvent]] = [
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+]
+
+
+class Watch(FileSystemEventHandler):
+    """Watches the folders of some files, and of what they are links to."""
+
+    def __init__(self, files: Iterable[str], wake: Callable[[], None]) -> None:
+        """`wake` is called from another thread."""
+        self._wake = wake
+        self._files = list(files)
+        self._names: set[str] = set()
+        self._watched: set[str] = set()
+        self._refused: set[str] = set()
+        self._observer = Observer()
+        self._observer.start()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take up folders that have come to be since, and what links point to now."""
+        for file in self._files:
+            for path in {file, os.path.realpath(file)}:
+                self._names.add(path)
+                self._add(os.path.dirname(path))
+
+    def _add(self, folder: str) -> None:
+        if folder in self._watched or not os.path.isdir(folder):
+            return
+        try:
+            self._observer.schedule(self, folder, event_filter=_EVENTS)
+            self._watched.add(folder)
+        except OSError as error:
+            if folder not in self._refused:
+                self._refused.add(folder)
+                log.warning(
+                    "event=unwatched folder=%s error=%r action=polling", folder, error.strerror
+                )
+
+    def dispatch(self, event: FileSystemEvent) -> None:
+        """Called by watchdog for each event in a watched folder."""
+        if event.src_path in self._names or event.dest_path in self._names:
+            self._wake()
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._observer.stop()
+        self._observer.join()

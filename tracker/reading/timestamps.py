@@ -1,0 +1,108 @@
+"""The stamps that syslog daemons and mail servers put before a line, read as aware UTC; pure.
+
+Known: RFC 3164 (`Nov 24 08:45:28`, no year, no zone), RFC 3339 and RFC 5424 (any offset and
+precision), Dovecot's own log (as RFC 3164), ISO without an offset (`2026-11-24 08:43:22`).
+
+A stamp without a year takes the year nearest to now. A stamp without an offset is in `zone`, the
+host's by default; where the clocks go back and it names two moments, the one nearest to now is
+meant. What lies more than `FUTURE` ahead of now is clamped to now: a clock that is off, or a line
+made up by someone, must not open a longer window. A stamp that cannot be read gives None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, tzinfo
+
+STAMP = (
+    r"(?:[A-Z][a-z][a-z] [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}"
+    r"|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9}+)?"
+    r"(?:Z|[+-][0-9]{2}:?[0-9]{2})?)"
+)
+"""A regular expression (no groups) for every stamp that `StampReader` reads."""
+
+FUTURE = timedelta(minutes=1)
+_KNOWN = 4096
+_MONTHS = {
+    name: number
+    for number, name in enumerate(
+        ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), 1
+    )
+}
+
+
+class StampReader:
+    """Reads stamps against a `now` that is set anew for each block of lines.
+
+    Neighbouring lines share their second: `known` holds what was read and is sure to hold for
+    the present `now`, so a caller in a hurry may look there first.
+    """
+
+    def __init__(self, now: datetime, zone: tzinfo | None = None) -> None:
+        """`zone` is where stamps without an offset were written; None is the host's own."""
+        self.known: dict[str, datetime] = {}
+        self._zone = zone
+        self._now = now
+        self._basis = now
+
+    def set_now(self, now: datetime) -> None:
+        """Move the clock. A stamp's year depends on it, and so does what counts as the future."""
+        if now < self._now or now - self._basis > timedelta(days=1):
+            self.known.clear()
+            self._basis = now
+        self._now = now
+
+    def read(self, stamp: str) -> datetime | None:
+        """The moment that `stamp` names, at most now when it lies in the future."""
+        moment = self._parse(stamp)
+        if moment is None:
+            return None
+        if moment > self._now + FUTURE:
+            return self._now
+        if len(self.known) >= _KNOWN:
+            self.known.clear()
+        self.known[stamp] = moment
+        return moment
+
+    def _parse(self, stamp: str) -> datetime | None:
+        if stamp[:1].isalpha():
+            return self._nearest(self._years(stamp))
+        try:
+            moment = datetime.fromisoformat(stamp)
+        except ValueError:
+            return None
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+        return self._nearest(iter((moment,)))
+
+    def _years(self, stamp: str) -> Iterator[datetime]:
+        month = _MONTHS.get(stamp[:3])
+        if month is None:
+            return
+        try:
+            day = int(stamp[4:6])
+            hour, minute, second = (int(part) for part in stamp[7:].split(":"))
+        except ValueError:
+            return
+        for year in (self._now.year, self._now.year - 1, self._now.year + 1):
+            try:
+                # A leap second has no place in datetime; the second before it has.
+                yield datetime(year, month, day, hour, minute, min(second, 59))
+            except ValueError:
+                continue  # 29 February exists in some of the years only
+
+    def _nearest(self, local: Iterator[datetime]) -> datetime | None:
+        moments = (
+            (
+                naive.replace(tzinfo=self._zone, fold=fold)
+                if self._zone
+                else naive.replace(fold=fold)
+            )
+            for naive in local
+            for fold in (0, 1)
+        )
+        return min(
+            (moment.astimezone(UTC) for moment in moments),
+            key=lambda moment: abs(moment - self._now),
+            default=None,
+        )

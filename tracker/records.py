@@ -1,0 +1,133 @@
+"""The frozen records that cross a border between reading, deciding and writing; nothing else does.
+
+Times are aware UTC datetimes everywhere. Addresses are canonical text: IPv4 dotted, IPv6 as
+RFC 5952 writes it, IPv4-mapped IPv6 already turned into IPv4.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from msgspec import Struct
+
+Verdict = Literal["relay", "reject", "pass"]
+ChangeKind = Literal["added", "renewed", "removed"]
+
+MANUAL_SERVICE = "allow"
+"""The service of a grant that an admin gave by hand (`popgate allow`)."""
+
+
+class Event(Struct, frozen=True, gc=False):
+    """What one log line says. A value the line does not tell is None."""
+
+    time: datetime
+    service: str | None
+    user: str | None
+    address: str | None
+    session: str | None
+
+
+class Login(Event, frozen=True, gc=False, tag="login"):
+    """A password was accepted from `address`."""
+
+
+class Logout(Event, frozen=True, gc=False, tag="logout"):
+    """A session ended. Dovecot's line has no address: it is joined on the session where known."""
+
+
+class Failed(Event, frozen=True, gc=False, tag="failed"):
+    """A password was refused."""
+
+
+class Session(Struct, frozen=True):
+    """A mail session that is open as far as the log tells."""
+
+    id: str
+    started: datetime
+
+
+class Grant(Struct, frozen=True):
+    """An address and one user that logged in from it; it may send until `expires`.
+
+    `until` is where the window ends that the last login, or the end of the last session, opened.
+    `expires` is the later of that and the bound of the open sessions.
+    """
+
+    address: str
+    user: str
+    services: tuple[str, ...]
+    first_login: datetime
+    last_login: datetime
+    until: datetime
+    expires: datetime
+    sessions: tuple[Session, ...] = ()
+
+
+class Change(Struct, frozen=True):
+    """One step of the ledger: the grant as it is now, or as it was when it was removed."""
+
+    kind: ChangeKind
+    grant: Grant
+    why: str
+
+
+class Ended(Struct, frozen=True):
+    """A logout whose login line has not been read yet; short sessions can be logged backwards."""
+
+    session: str
+    time: datetime
+
+
+class Position(Struct, frozen=True):
+    """Where reading stands in one file, so that it can go on there after any restart.
+
+    `fingerprint` is a hash of the first `fingerprint_length` bytes of the file. `skipping`:
+    `offset` lies inside a line that was too long to be read.
+    """
+
+    path: str
+    device: int
+    inode: int
+    offset: int
+    fingerprint_length: int
+    fingerprint: bytes
+    skipping: bool = False
+
+
+class SmtpSession(Struct, frozen=True):
+    """What Postfix knows when it asks whether a client may relay."""
+
+    client: str
+    sender: str = ""
+    recipient: str = ""
+    port: int = 25
+    login: str | None = None
+
+
+class Step(Struct, frozen=True):
+    """One rule that `decide` asked, and what it answered."""
+
+    code: str
+    rule: str
+    matched: bool
+    on: str | None = None
+
+
+class Decision(Struct, frozen=True):
+    """The answer to a session: `relay` permits, `reject` refuses, `pass` leaves it to Postfix."""
+
+    decision: Verdict
+    code: str
+    trace: tuple[Step, ...]
+
+
+class Table(Struct, frozen=True):
+    """A text that popgate writes: a Postfix table, the text beside one, or a snippet.
+
+    `kind` is what Postfix reads it as: `cidr`, or `text` for what Postfix does not read.
+    """
+
+    name: str
+    kind: Literal["cidr", "text"]
+    text: str

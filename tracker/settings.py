@@ -1,0 +1,213 @@
+"""The settings: every key with its type, default, bounds and a line of help; here and nowhere else.
+
+`config.py` reads them from a file and makes the sample file and the reference from them.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+RefusedKind = Literal["loopback", "link-local", "own", "private"]
+
+
+class Duration(timedelta):
+    """A length of time that the configuration writes as text with a unit."""
+
+    __slots__ = ()
+
+
+class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where logins are logged."""
+
+    files: Annotated[
+        tuple[Path, ...],
+        Meta(
+            min_length=1,
+            description="Log files to follow. A file that is missing yet is waited for; rotated "
+            "neighbours (.1, .gz, -YYYYMMDD) are read where reading stopped in them.",
+        ),
+    ] = (Path("/var/log/mail.log"),)
+    format: Annotated[str, Meta(description="Who writes the log: the name of a log format.")] = (
+        "dovecot"
+    )
+    timezone: Annotated[
+        str,
+        Meta(
+            description="The zone of stamps that name none, such as Europe/Berlin. "
+            "Empty: the host's."
+        ),
+    ] = ""
+    poll_interval: Annotated[
+        Duration,
+        Meta(
+            description="How often the files are looked at when inotify reports nothing. "
+            "Between 50ms and 60s."
+        ),
+    ] = Duration(seconds=1)
+
+
+class GrantSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who earns a grant, and for how long."""
+
+    window: Annotated[
+        Duration,
+        Meta(
+            description="How long an address may send after a login, and after the end of its last "
+            "session. At most 7d; 0 turns POP before SMTP off."
+        ),
+    ] = Duration(minutes=30)
+    while_connected: Annotated[
+        bool, Meta(description="A grant stays while a session from its address is open.")
+    ] = True
+    max_session: Annotated[
+        Duration,
+        Meta(
+            description="An open session counts no longer than this: its end may have been lost. "
+            "Between 1m and 30d."
+        ),
+    ] = Duration(hours=24)
+    scope: Annotated[
+        Literal["ip"],
+        Meta(description="What a grant opens: ip, every sender from the address."),
+    ] = "ip"
+    services: Annotated[
+        tuple[str, ...],
+        Meta(
+            min_length=1, description="Services whose logins earn a grant, as the log names them."
+        ),
+    ] = ("pop3", "imap")
+    users: Annotated[
+        tuple[str, ...],
+        Meta(description="Users who can earn a grant: names with * and ?, in any case."),
+    ] = ("*",)
+    exclude_users: Annotated[
+        tuple[str, ...], Meta(description="Users who cannot, though they are among `users`.")
+    ] = ()
+    exclude_networks: Annotated[
+        tuple[str, ...],
+        Meta(description="Networks that earn no grant: a NAT gateway, a webmail host."),
+    ] = ()
+    refuse: Annotated[
+        tuple[RefusedKind, ...],
+        Meta(
+            description="Kinds of addresses that earn no grant. A gateway or container bridge seen "
+            "as the client would open the relay to everyone behind it: take a kind out only when "
+            "clients really have such addresses."
+        ),
+    ] = ("loopback", "link-local", "own", "private")
+    ipv6_prefix: Annotated[
+        int,
+        Meta(
+            ge=48,
+            le=128,
+            description="Bits of an IPv6 address that a grant is for; 64 grants the whole network "
+            'of a home. Below 128 needs postfix.table = "cidr".',
+        ),
+    ] = 128
+
+
+class TrustedSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The trusted list."""
+
+    file: Annotated[
+        Path,
+        Meta(
+            description="Addresses that may always relay: one a line, the first that matches "
+            "counts, ! takes out. A missing file is an empty list."
+        ),
+    ] = Path("/etc/popgate/trusted.txt")
+
+
+class PostfixSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The Postfix that reads the tables."""
+
+    config_directory: Annotated[
+        str, Meta(description="Its configuration folder. Empty: Postfix's default, /etc/postfix.")
+    ] = ""
+    command_directory: Annotated[
+        str,
+        Meta(description="Where postconf, postmap and postfix are. Empty: PATH and /usr/sbin."),
+    ] = ""
+    table: Annotated[
+        Literal["auto", "lmdb", "cidr"],
+        Meta(
+            description="Type of the grant table: lmdb is changed in place and seen at the next "
+            "command; cidr costs a reload a change. auto: lmdb where Postfix has it, else cidr."
+        ),
+    ] = "auto"
+    timeout: Annotated[
+        Duration,
+        Meta(
+            description="A Postfix command that takes longer is killed and tried again. "
+            "Between 1s and 5m."
+        ),
+    ] = Duration(seconds=10)
+    min_reload_interval: Annotated[
+        Duration,
+        Meta(
+            description="Postfix is reloaded at once for the first change of a cidr table, then at "
+            "most once in this time. Between 0 and 1h."
+        ),
+    ] = Duration(seconds=5)
+
+
+class TableSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What popgate writes for Postfix."""
+
+    directory: Annotated[
+        Path,
+        Meta(
+            description="Folder of the tables, a git repository. Made with mode 0700; whoever can "
+            "write there commands the mail."
+        ),
+    ] = Path("/var/lib/popgate/maps")
+
+
+class StateSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What popgate remembers."""
+
+    directory: Annotated[
+        Path, Meta(description="Folder of the state database and of the locks.")
+    ] = Path("/var/lib/popgate")
+
+
+class AuditSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The history of the tables."""
+
+    commit: Annotated[
+        bool, Meta(description="Commit the texts of the tables to git, a commit a batch.")
+    ] = True
+    interval: Annotated[
+        Duration,
+        Meta(
+            description="How long changes are gathered before the texts are written and committed "
+            "and renewed expiries go to the table. Between 1s and 1h."
+        ),
+    ] = Duration(seconds=60)
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """All settings, a struct a section."""
+
+    log: LogSettings = LogSettings()
+    grants: GrantSettings = GrantSettings()
+    trusted: TrustedSettings = TrustedSettings()
+    postfix: PostfixSettings = PostfixSettings()
+    tables: TableSettings = TableSettings()
+    state: StateSettings = StateSettings()
+    audit: AuditSettings = AuditSettings()
+
+
+BOUNDS: dict[str, tuple[timedelta, timedelta]] = {
+    "log.poll_interval": (timedelta(milliseconds=50), timedelta(seconds=60)),
+    "grants.window": (timedelta(0), timedelta(days=7)),
+    "grants.max_session": (timedelta(minutes=1), timedelta(days=30)),
+    "postfix.timeout": (timedelta(seconds=1), timedelta(minutes=5)),
+    "postfix.min_reload_interval": (timedelta(0), timedelta(hours=1)),
+    "audit.interval": (timedelta(seconds=1), timedelta(hours=1)),
+}
+"""The shortest and the longest time that a Duration may be, by `section.key`."""

@@ -1,0 +1,289 @@
+"""What popgate remembers: grants, sessions and reading positions, in one SQLite file (WAL).
+
+They change in one transaction, so that after a kill at any point no line is lost or counted twice.
+Every process that changes the state holds `exclusive()` meanwhile, from reading the state to having
+published it; whoever finds that another one changed it since reads it anew.
+
+`alive` is held by `popgate run` for as long as it lives; it tells the others whom to wake.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tracker.errors import StoreError
+from tracker.records import Change, Ended, Grant, Position, Session
+
+_SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE grants (
+    address TEXT NOT NULL, user TEXT NOT NULL, services TEXT NOT NULL,
+    first_login REAL NOT NULL, last_login REAL NOT NULL, until REAL NOT NULL,
+    expires REAL NOT NULL, sessions TEXT NOT NULL,
+    PRIMARY KEY (address, user)
+) WITHOUT ROWID;
+CREATE TABLE ended (session TEXT PRIMARY KEY, time REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE positions (
+    path TEXT NOT NULL, device INTEGER NOT NULL, inode INTEGER NOT NULL,
+    offset INTEGER NOT NULL, fingerprint_length INTEGER NOT NULL, fingerprint BLOB NOT NULL,
+    skipping INTEGER NOT NULL,
+    PRIMARY KEY (path, device, inode)
+) WITHOUT ROWID;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
+"""
+_LOCK_TIMEOUT = 60.0
+_ENDED_KEPT = 60.0
+
+
+class Store:
+    """The state database of one popgate and the locks beside it."""
+
+    def __init__(self, directory: Path) -> None:
+        """Open it, or make it. Raises StoreError with what to do."""
+        self._directory = directory
+        self._file = directory / "popgate.db"
+        self._alive: int | None = None
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(
+                f"{directory}: cannot be used for the state: {error.strerror}"
+            ) from error
+        try:
+            # One thread at a time uses it, but not always the same one.
+            self._db = sqlite3.connect(
+                self._file, isolation_level=None, timeout=10, check_same_thread=False
+            )
+            os.chmod(self._file, 0o600)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._migrate()
+            self._version = self._data_version()
+        except (sqlite3.Error, OSError) as error:
+            os.close(self._lock)
+            raise self._failure(error) from error
+
+    def close(self) -> None:
+        """Let go of the file and of all locks."""
+        self._db.close()
+        os.close(self._lock)
+        if self._alive is not None:
+            os.close(self._alive)
+
+    def _migrate(self) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            self._db.executescript(
+                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={_SCHEMA_VERSION}; COMMIT;"
+            )
+        elif version != _SCHEMA_VERSION:
+            raise StoreError(
+                f"{self._file}: was written by another popgate (schema {version}, this one knows "
+                f"{_SCHEMA_VERSION}): upgrade popgate, or move the file away to start anew"
+            )
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep all other popgate processes from changing state and tables. Raises StoreError."""
+        end = time.monotonic() + _LOCK_TIMEOUT
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > end:
+                    raise StoreError(
+                        f"{self._directory / 'lock'}: another popgate holds it for over "
+                        f"{_LOCK_TIMEOUT:g} s (fuser names it)"
+                    ) from error
+                time.sleep(0.005)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def claim(self) -> int | None:
+        """Be the one that follows the log: None when this process now is, else who does (0: a
+        process that has not said its pid yet)."""
+        file = os.open(self._directory / "alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            return self.running() or 0
+        os.ftruncate(file, 0)
+        os.write(file, f"{os.getpid()}\n".encode())
+        self._alive = file
+        return None
+
+    def running(self) -> int | None:
+        """The pid of the popgate that follows the log now; None when none does."""
+        try:
+            file = os.open(self._directory / "alive", os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = os.read(file, 20).strip()
+            return int(text) if text.isdigit() else 0
+        finally:
+            os.close(file)
+        return None
+
+    def take_over(self, other: Store) -> None:
+        """Be the one that follows the log in another's place, in the same process."""
+        self._alive, other._alive = other._alive, None
+
+    def changed_elsewhere(self) -> bool:
+        """Whether another process changed the state since this one last looked."""
+        try:
+            version = self._data_version()
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+        changed, self._version = version != self._version, version
+        return changed
+
+    def _data_version(self) -> int:
+        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+
+    def grants(self) -> Iterator[Grant]:
+        """All grants, ordered by address as text."""
+        rows = self._select(
+            "SELECT address, user, services, first_login, last_login, until, expires, sessions "
+            "FROM grants ORDER BY address, user"
+        )
+        for address, user, services, first, last, until, expires, sessions in rows:
+            yield Grant(
+                address=address,
+                user=user,
+                services=tuple(services.split(" ")),
+                first_login=_moment(first),
+                last_login=_moment(last),
+                until=_moment(until),
+                expires=_moment(expires),
+                sessions=tuple(
+                    Session(name, _moment(began)) for name, began in msgspec.json.decode(sessions)
+                ),
+            )
+
+    def ended(self) -> Iterator[Ended]:
+        """Logouts whose login line has not been read yet."""
+        for session, moment in self._select("SELECT session, time FROM ended"):
+            yield Ended(session, _moment(moment))
+
+    def positions(self, path: str) -> list[Position]:
+        """Where reading stands in the files that a path named, the oldest first."""
+        rows = self._select(
+            "SELECT path, device, inode, offset, fingerprint_length, fingerprint, skipping "
+            "FROM positions WHERE path = ?",
+            (path,),
+        )
+        return [
+            Position(path, device, inode, offset, length, fingerprint, bool(skipping))
+            for _, device, inode, offset, length, fingerprint, skipping in rows
+        ]
+
+    def read_until(self) -> datetime | None:
+        """When the log was last read to its end."""
+        rows = list(self._select("SELECT value FROM meta WHERE key = 'read_until'"))
+        return _moment(rows[0][0]) if rows else None
+
+    def save(
+        self,
+        changes: Iterable[Change | Ended],
+        now: datetime,
+        positions: Mapping[str, Sequence[Position]] | None = None,
+        read_until: datetime | None = None,
+    ) -> None:
+        """Changes and the positions of the lines they come from, all or nothing."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._write(changes, now, positions or {}, read_until)
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+
+    def _write(
+        self,
+        changes: Iterable[Change | Ended],
+        now: datetime,
+        positions: Mapping[str, Sequence[Position]],
+        read_until: datetime | None,
+    ) -> None:
+        execute = self._db.execute
+        for change in changes:
+            if isinstance(change, Ended):
+                ended = (change.session, change.time.timestamp())
+                execute("REPLACE INTO ended VALUES (?, ?)", ended)
+            elif change.kind == "removed":
+                execute(
+                    "DELETE FROM grants WHERE address = ? AND user = ?",
+                    (change.grant.address, change.grant.user),
+                )
+            else:
+                execute("REPLACE INTO grants VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _row(change.grant))
+        execute("DELETE FROM ended WHERE time < ?", (now.timestamp() - _ENDED_KEPT,))
+        for path, places in positions.items():
+            execute("DELETE FROM positions WHERE path = ?", (path,))
+            self._db.executemany(
+                "INSERT INTO positions VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        one.path,
+                        one.device,
+                        one.inode,
+                        one.offset,
+                        one.fingerprint_length,
+                        one.fingerprint,
+                        one.skipping,
+                    )
+                    for one in places
+                ],
+            )
+        if read_until is not None:
+            execute("REPLACE INTO meta VALUES ('read_until', ?)", (read_until.timestamp(),))
+
+    def _select(self, query: str, values: tuple[str, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from self._db.execute(query, values)
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: Exception) -> StoreError:
+        if isinstance(error, sqlite3.DatabaseError) and "malformed" in str(error):
+            return StoreError(f"{self._file}: is damaged ({error}): move it away to start anew")
+        return StoreError(f"{self._file}: {error}")
+
+
+def _row(grant: Grant) -> tuple[str | float | bytes, ...]:
+    sessions = [(one.id, one.started.timestamp()) for one in grant.sessions]
+    return (
+        grant.address,
+        grant.user,
+        " ".join(grant.services),
+        grant.first_login.timestamp(),
+        grant.last_login.timestamp(),
+        grant.until.timestamp(),
+        grant.expires.timestamp(),
+        msgspec.json.encode(sessions).decode(),
+    )
+
+
+def _moment(stamp: float) -> datetime:
+    return datetime.fromtimestamp(stamp, UTC)

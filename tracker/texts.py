@@ -1,0 +1,7 @@
+"""Words that a client chose, made fit to be shown in tables, commits, logs and terminals; pure."""
+
+
+def printable(text: str) -> str:
+    """The text without blanks, control and format characters, so that it cannot pretend to be more
+    than one word on one line; each of them becomes `?`."""
+    return "".join(char if char.isprintable() and char not in " #" else "?" for char in text)

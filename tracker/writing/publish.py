@@ -1,0 +1,222 @@
+"""The whole wanted state of the tables, acted on only where it differs.
+
+Stage, check, swap, tell, undo: a text is written beside its place, read by Postfix there without a
+word of complaint, synced and renamed; a failure leaves the last good one. An lmdb table is changed
+in place by postmap, which running smtpd processes see at their next command; it is rebuilt beside
+and renamed only when it is missing or cannot be read. A cidr table is read once per process, so a
+change there needs a reload: at once for the first, then at most one per `min_reload_interval`.
+
+Who can write into the folder commands the mail, and who can read it can hold a lock that stops
+expiry: it is made with mode 0700, and a folder of somebody else's is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tracker.errors import PostfixError, PublishError
+from tracker.records import Table
+from tracker.settings import PostfixSettings
+from tracker.writing.postfix import Postfix
+from tracker.writing.render import GRANT_FILES, GrantTableType, grant_table
+
+log = logging.getLogger("popgate")
+
+
+def table_type(settings: PostfixSettings, postfix: Postfix) -> GrantTableType:
+    """The type of the grant table that the settings ask for and Postfix can read."""
+    if settings.table == "cidr":
+        return "cidr"
+    has_lmdb = "lmdb" in postfix.table_types()
+    if settings.table == "lmdb" and not has_lmdb:
+        raise PostfixError(
+            "this Postfix cannot read lmdb tables: install postfix-lmdb, "
+            'or set postfix.table = "cidr"'
+        )
+    return "lmdb" if has_lmdb else "cidr"
+
+
+class Publisher:
+    """One maps folder and the Postfix that reads it."""
+
+    def __init__(
+        self, directory: Path, postfix: Postfix, kind: GrantTableType, reload_interval: float
+    ) -> None:
+        """`reload_interval`: seconds that lie at least between two reloads."""
+        self.kind = kind
+        self._directory = directory
+        self._postfix = postfix
+        self._interval = reload_interval
+        self._table = f"{kind}:{directory / GRANT_FILES[kind]}"
+        self._live: dict[str, int] = {}
+        self._reload_wanted = False
+        self._next_reload = float("-inf")
+
+    def prepare(self) -> None:
+        """Make the folder, or make sure that it is safe. Raises PublishError."""
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = self._directory.lstat()
+        except OSError as error:
+            raise PublishError(f"{self._directory}: cannot be made: {error.strerror}") from error
+        if not stat.S_ISDIR(found.st_mode):
+            raise PublishError(f"{self._directory}: is no folder (a link is not followed)")
+        if found.st_uid != os.geteuid():
+            raise PublishError(
+                f"{self._directory}: belongs to user {found.st_uid}, popgate runs as "
+                f"{os.geteuid()}: run it as that user, or give the folder to this one"
+            )
+        if stat.S_IMODE(found.st_mode) != 0o700:
+            self._directory.chmod(0o700)
+        if not os.access(self._directory, os.W_OK):
+            raise PublishError(
+                f"{self._directory}: cannot be written to; the tables stay as they are"
+            )
+
+    def match(self, wanted: Mapping[str, int]) -> None:
+        """Compare the grant table with what is wanted and apply the difference alone."""
+        self._live = self._read()
+        gone = self._live.keys() - wanted.keys()
+        late = {key: end for key, end in wanted.items() if self._live.get(key) != end}
+        self._apply(late, gone)
+
+    def update(self, wanted: Mapping[str, int | None]) -> None:
+        """The fast path: addresses that come or go (None) reach the table now.
+
+        An expiry that is only renewed waits for `match` or `renew`: Postfix does not read it.
+        """
+        come = {
+            key: end for key, end in wanted.items() if end is not None and key not in self._live
+        }
+        gone = {key for key, end in wanted.items() if end is None and key in self._live}
+        self._apply(come, gone)
+
+    def renew(self, wanted: Mapping[str, int]) -> None:
+        """The slow path: whatever differs from what this process last wrote."""
+        late = {key: end for key, end in wanted.items() if self._live.get(key) != end}
+        self._apply(late, self._live.keys() - wanted.keys())
+
+    def put_text(self, table: Table) -> bool:
+        """Put a text in its place if it differs; True when it did."""
+        path = self._directory / table.name
+        try:
+            if path.read_text(encoding="utf-8") == table.text:
+                return False
+        except FileNotFoundError:
+            pass
+        except (OSError, UnicodeDecodeError) as error:
+            log.warning("event=unreadable file=%s error=%s action=replaced", path, error)
+        staged = self._stage(path, table)
+        os.replace(staged, path)
+        self._sync_folder()
+        if table.kind == "cidr":
+            self._reload_wanted = True
+        return True
+
+    def reload_due(self) -> float | None:
+        """The monotonic second from which `reload` should be called; None when nothing waits."""
+        return self._next_reload if self._reload_wanted else None
+
+    def reload(self, now: float) -> None:
+        """Reload Postfix if a cidr table changed and the last reload is long enough ago."""
+        if not self._reload_wanted or now < self._next_reload:
+            return
+        # Set first: a reload that fails is not tried again in a tight loop either.
+        self._next_reload = now + max(self._interval, 1.0)
+        if self._postfix.reload():
+            log.info("event=reload")
+        self._next_reload = now + self._interval
+        self._reload_wanted = False
+
+    def _apply(self, put: Mapping[str, int], gone: Iterable[str]) -> None:
+        gone = set(gone)
+        if not put and not gone:
+            return
+        if self.kind == "cidr":
+            after = {key: end for key, end in self._live.items() if key not in gone} | {**put}
+            self.put_text(grant_table(after))
+            self._live = after
+            return
+        # Removed first: if the second command fails, the error is on the safe side.
+        self._postfix.delete(self._table, sorted(gone))
+        for key in gone:
+            self._live.pop(key, None)
+        self._postfix.put(self._table, {key: str(end) for key, end in sorted(put.items())})
+        self._live.update(put)
+
+    def _read(self) -> dict[str, int]:
+        if self.kind == "cidr":
+            return self._read_cidr()
+        if not Path(self._file()).exists():
+            self._rebuild()
+            return {}
+        try:
+            return {key: _number(value) for key, value in self._postfix.read(self._table).items()}
+        except PostfixError as error:
+            log.error("event=rebuild table=%s error=%s", self._table, error)
+            self._rebuild()
+            return {}
+
+    def _read_cidr(self) -> dict[str, int]:
+        path = self._directory / GRANT_FILES["cidr"]
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            self.put_text(grant_table({}))
+            return {}
+        except (OSError, UnicodeDecodeError) as error:
+            raise PublishError(f"{path}: cannot be read: {error}") from error
+        pairs = (line.partition(" ") for line in lines if line and not line.startswith("#"))
+        return {key: _number(value) for key, _, value in pairs}
+
+    def _rebuild(self) -> None:
+        """An empty table beside, then renamed; a running smtpd finds it only after a reload."""
+        staged = self._directory / ".pop_before_smtp.new"
+        file = staged.with_name(staged.name + ".lmdb")
+        try:
+            file.unlink(missing_ok=True)
+            self._postfix.create(f"lmdb:{staged}")
+            file.chmod(0o600)  # postmap gives 0644 whatever the umask
+            os.replace(file, self._file())
+        except OSError as error:
+            raise PublishError(f"{self._file()}: cannot be made: {error.strerror}") from error
+        self._sync_folder()
+        self._reload_wanted = True
+
+    def _file(self) -> str:
+        return f"{self._directory / GRANT_FILES['lmdb']}.lmdb"
+
+    def _stage(self, path: Path, table: Table) -> Path:
+        staged = path.with_name(f".{path.name}.new")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            with open(os.open(staged, flags, 0o600), "w", encoding="utf-8") as file:
+                file.write(table.text)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise PublishError(
+                f"{staged}: cannot be written: {error.strerror}; {path.name} stays as it was"
+            ) from error
+        if table.kind == "cidr":
+            try:
+                self._postfix.query(f"cidr:{staged}", "192.0.2.1")
+            except PostfixError as error:
+                raise PublishError(f"{path.name} stays as it was: {error}") from error
+        return staged
+
+    def _sync_folder(self) -> None:
+        folder = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _number(value: str) -> int:
+    """An expiry as the table holds it; what is none differs from every wanted one."""
+    return int(value) if value.isascii() and value.isdigit() else -1

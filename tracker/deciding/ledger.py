@@ -84,8 +84,10 @@ class Ledger:
             if ended is not None:
                 until = max(until, ended + self._policy.window)
             elif self._open.get(login.session) != (address, user):
-                if login.session in self._open:  # an id cannot be open twice
-                    changes.append(self._logout(login.session, time))
+                if login.session in self._open:
+                    # Ids are unique but where a proxy makes them up: when the other session ended
+                    # is not known, so no window begins there.
+                    changes.append(self._end(login.session, None, now))
                 sessions = (*sessions, Session(login.session, time))
         grant = self._bounded(
             Grant(
@@ -106,14 +108,18 @@ class Ledger:
         return changes
 
     def _logout(self, session: str, time: datetime) -> Change | Ended:
-        key = self._open.get(session)
-        if key is None:
-            self._ended[session] = time
-            return Ended(session, time)
-        old = self._by_address[key[0]][key[1]]
+        if session in self._open:
+            return self._end(session, time + self._policy.window, time)
+        self._ended[session] = time
+        return Ended(session, time)
+
+    def _end(self, session: str, until: datetime | None, now: datetime) -> Change:
+        """Close an open session; the window it leaves behind ends at `until`."""
+        address, user = self._open[session]
+        old = self._by_address[address][user]
         left = tuple(one for one in old.sessions if one.id != session)
-        until = max(old.until, time + self._policy.window)
-        grant = self._bounded(structs.replace(old, sessions=left, until=until), time)
+        last = max(old.until, until) if until else old.until
+        grant = self._bounded(structs.replace(old, sessions=left, until=last), now)
         self._put(grant)
         return Change("renewed", grant, "session ended")
 

@@ -15,8 +15,11 @@ from collections.abc import Iterable, Iterator
 import netaddr
 from msgspec import Struct
 
-from tracker.addresses import IPNetwork, canonical
+from tracker.addresses import IPNetwork, canonical, order
 from tracker.errors import TrustedError
+
+_SEPARATE = 4096
+"""Blocks that one entry may stand for before it is taken for a mistake."""
 
 
 class Entry(Struct, frozen=True):
@@ -82,10 +85,9 @@ def _blocks(body: str) -> Iterator[netaddr.IPNetwork]:
         return
     first, dash, last = (part.strip() for part in body.partition("-"))
     if dash and (low := canonical(first)) and (high := canonical(last)):
-        try:
-            yield from netaddr.iprange_to_cidrs(low, high)
-        except (netaddr.AddrFormatError, ValueError) as error:
-            raise ValueError("the range runs backwards or mixes IPv4 and IPv6") from error
+        if (":" in low) != (":" in high) or order(low) > order(high):
+            raise ValueError("the range runs backwards or mixes IPv4 and IPv6")
+        yield from netaddr.iprange_to_cidrs(low, high)
         return
     if re.fullmatch(r"[0-9*.\-]+", body):
         yield from netaddr.cidr_merge(list(_octets(body)))
@@ -130,8 +132,8 @@ def _product(spans: list[tuple[int, int]]) -> Iterator[netaddr.IPNetwork]:
     heads: list[tuple[int, ...]] = [()]
     for low, high in spans[: max(4 - whole - 1, 0)]:
         heads = [(*head, number) for head in heads for number in range(low, high + 1)]
-        if len(heads) > 65536:
-            raise ValueError("stands for more than 65536 separate blocks; write networks")
+        if len(heads) > _SEPARATE:
+            raise ValueError(f"stands for more than {_SEPARATE} separate blocks; write networks")
     if whole == 4:
         yield netaddr.IPNetwork("0.0.0.0/0")
         return

@@ -45,13 +45,27 @@ def network(text: str) -> IPNetwork:
     Raises AddressError with the network that was probably meant.
     """
     try:
+        loose = ipaddress.ip_network(text.strip(), strict=False)
+    except ValueError as error:
+        meant = "write 203.0.113.0/24 or 2001:db8::/32"
+        raise AddressError(f"{text!r} is no network ({error}): {meant}") from error
+    if "%" in text:
+        raise AddressError(f"{text!r} is no network (it has a zone id): leave that out")
+    one = _unmapped(loose)
+    if one is not loose:
+        raise AddressError(f"{text!r} is never met (it is IPv4 in IPv6); did you mean {one}?")
+    try:
         return ipaddress.ip_network(text.strip())
     except ValueError as error:
-        try:
-            meant = f"; did you mean {ipaddress.ip_network(text.strip(), strict=False)}?"
-        except ValueError:
-            meant = ": write 203.0.113.0/24 or 2001:db8::/32"
-        raise AddressError(f"{text!r} is no network ({error}){meant}") from error
+        raise AddressError(f"{text!r} is no network ({error}); did you mean {one}?") from error
+
+
+def _unmapped(one: IPNetwork) -> IPNetwork:
+    """The IPv4 network of an IPv4-mapped one; any other as it is."""
+    mapped = one.network_address.ipv4_mapped if one.version == 6 else None
+    if mapped is None or one.prefixlen < 96:
+        return one
+    return ipaddress.ip_network((int(mapped), one.prefixlen - 96))
 
 
 def order(text: str) -> tuple[int, int, int]:

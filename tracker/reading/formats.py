@@ -65,8 +65,11 @@ def load(path: Path) -> Format:
         examples=tuple(written.example),
         counter_examples=tuple(written.counter_example),
     )
-    for fault in prove(made):
-        raise FormatError(f"{path}: {fault}")
+    try:
+        for fault in prove(made):
+            raise FormatError(f"{path}: {fault}")
+    except re.error as error:  # sound alone, but not beside the others: (?i), (?P=user)
+        raise FormatError(f"{path}: the patterns cannot be joined: {error}") from error
     return made
 
 

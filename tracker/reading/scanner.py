@@ -27,6 +27,10 @@ from tracker.records import Event, Failed, Login, Logout
 LONGEST_LINE = 64 * 1024
 """Bytes of a line beyond which sources skip it unread."""
 
+_HOST = r"[^ ()<>\n]++"
+"""A host's name. In a server's own log `imap(USER)<PID>..` stands in its place, and a USER may say
+` dovecot: ` to pass for a line of syslog."""
+
 _EVENTS: dict[str, type[Event]] = {"login": Login, "logout": Logout, "failed": Failed}
 
 
@@ -107,9 +111,9 @@ class Scanner:
 def _styles(one: Format) -> Iterator[_Style]:
     tags = "|".join(re.escape(tag) for tag in one.tags)
     if tags:
-        host = rf"\n({STAMP}) [^ \n]++ "
+        host = rf"\n({STAMP}) {_HOST} "
         yield _style(one, host, rf"{host}(?:{tags})(?:\[[0-9]{{1,10}}+\])?: ")
-        rfc5424 = rf"\n<[0-9]{{1,3}}+>1 ({STAMP}) [^ \n]++ "
+        rfc5424 = rf"\n<[0-9]{{1,3}}+>1 ({STAMP}) {_HOST} "
         message = r"[^ \n]++ [^ \n]++ (?:-|(?:\[(?:[^\]\\\n]|\\.)*+\])++) {1,2}(?:\xef\xbb\xbf)?"
         yield _style(one, rfc5424, rf"{rfc5424}(?:{tags}) {message}")
     if one.own_log:
@@ -130,7 +134,7 @@ def _style(one: Format, looks: str, head: str) -> _Style:
         places = (1, *(count + order[f"{field}_{number}"] for field in FIELDS))
         count += len(FIELDS) + 1
         ends[count] = (_EVENTS[pattern.event], places)
-        bodies.append(text + "()")
+        bodies.append(f"(?:{text})()")
     whole = re.compile(f"{head}(?:{'|'.join(bodies)})", re.ASCII)
     return _Style(re.compile(looks, re.ASCII), whole, ends)
 

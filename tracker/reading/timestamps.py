@@ -3,10 +3,12 @@
 Known: RFC 3164 (`Nov 24 08:45:28`, no year, no zone), RFC 3339 and RFC 5424 (any offset and
 precision), Dovecot's own log (as RFC 3164), ISO without an offset (`2026-11-24 08:43:22`).
 
-A stamp without a year takes the year nearest to now. A stamp without an offset is in `zone`, the
-host's by default; where the clocks go back and it names two moments, the one nearest to now is
-meant. What lies more than `FUTURE` ahead of now is clamped to now: a clock that is off, or a line
-made up by someone, must not open a longer window. A stamp that cannot be read gives None.
+A stamp without a year takes the last year in which it is no more than a day ahead of now: in the
+year nearest to now, a line of seven months ago would be in the future and pass for one of now.
+A stamp without an offset is in `zone`, the host's by default; where the clocks go back and it names
+two moments, the one nearest to now is meant. What lies more than `FUTURE` ahead of now is clamped
+to now: a clock that is off, or a line made up by someone, must not open a longer window. A stamp
+that cannot be read gives None.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ STAMP = (
 """A regular expression (no groups) for every stamp that `StampReader` reads."""
 
 FUTURE = timedelta(minutes=1)
+_AHEAD = timedelta(days=1)
+_KEPT = timedelta(minutes=10)
 _KNOWN = 4096
 _MONTHS = {
     name: number
@@ -47,7 +51,8 @@ class StampReader:
 
     def set_now(self, now: datetime) -> None:
         """Move the clock. A stamp's year depends on it, and so does what counts as the future."""
-        if now < self._now or now - self._basis > timedelta(days=1):
+        # Not for long: an hour after the clocks went back, the same stamp is another moment.
+        if now < self._now or now - self._basis > _KEPT:
             self.known.clear()
             self._basis = now
         self._now = now
@@ -65,33 +70,33 @@ class StampReader:
         return moment
 
     def _parse(self, stamp: str) -> datetime | None:
-        if stamp[:1].isalpha():
-            return self._nearest(self._years(stamp))
         try:
+            if stamp[:1].isalpha():
+                return self._nearest(self._years(stamp), self._now + _AHEAD)
+            if stamp[17:19] == "60":  # a leap second has no place in datetime
+                stamp = f"{stamp[:17]}59{stamp[19:]}"
             moment = datetime.fromisoformat(stamp)
-        except ValueError:
+            if moment.tzinfo is not None:
+                return moment.astimezone(UTC)
+            return self._nearest(iter((moment,)))
+        except (ValueError, OverflowError):  # no such date, or none that UTC can name
             return None
-        if moment.tzinfo is not None:
-            return moment.astimezone(UTC)
-        return self._nearest(iter((moment,)))
 
     def _years(self, stamp: str) -> Iterator[datetime]:
         month = _MONTHS.get(stamp[:3])
         if month is None:
             return
-        try:
-            day = int(stamp[4:6])
-            hour, minute, second = (int(part) for part in stamp[7:].split(":"))
-        except ValueError:
-            return
+        day = int(stamp[4:6])
+        hour, minute, second = (int(part) for part in stamp[7:].split(":"))
+        if second == 60:
+            second = 59  # the second before a leap second, which has no place in datetime
         for year in (self._now.year, self._now.year - 1, self._now.year + 1):
             try:
-                # A leap second has no place in datetime; the second before it has.
-                yield datetime(year, month, day, hour, minute, min(second, 59))
+                yield datetime(year, month, day, hour, minute, second)
             except ValueError:
                 continue  # 29 February exists in some of the years only
 
-    def _nearest(self, local: Iterator[datetime]) -> datetime | None:
+    def _nearest(self, local: Iterator[datetime], last: datetime | None = None) -> datetime | None:
         moments = (
             (
                 naive.replace(tzinfo=self._zone, fold=fold)
@@ -101,8 +106,9 @@ class StampReader:
             for naive in local
             for fold in (0, 1)
         )
+        utc = (moment.astimezone(UTC) for moment in moments)
         return min(
-            (moment.astimezone(UTC) for moment in moments),
+            (moment for moment in utc if last is None or moment <= last),
             key=lambda moment: abs(moment - self._now),
             default=None,
         )

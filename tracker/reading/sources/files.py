@@ -14,10 +14,13 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from errno import ENOENT
+from itertools import pairwise
 from pathlib import Path
 
+from tracker.errors import ReadingError
 from tracker.reading.scanner import LONGEST_LINE
 from tracker.reading.sources.rotated import Bytes, head, neighbours
 from tracker.records import Position
@@ -35,14 +38,15 @@ class _Reading:
     """One open file and the place up to which its lines were handed out."""
 
     def __init__(self, path: str, position: Position | None = None) -> None:
-        """Raises OSError. What does not begin as the `position` says is read from its beginning."""
+        """Raises OSError; FileNotFoundError too when it does not begin as the `position` says."""
         self.bytes = Bytes(path)
         self.offset = position.offset if position else 0
         self.skipping = position.skipping if position else False
         self.head = self.bytes.read(position.fingerprint_length, 0) if position else b""
         self.grew = time.monotonic()
         if position and _fingerprint(self.head) != position.fingerprint:
-            self.restart()
+            self.bytes.close()
+            raise FileNotFoundError(ENOENT, "renamed at this moment", path)
 
     def position(self, name: str) -> Position:
         print_ = _fingerprint(self.head)
@@ -58,6 +62,10 @@ class _Reading:
     def restart(self) -> None:
         """Begin anew with a file that was truncated."""
         self.offset, self.skipping, self.head = 0, False, b""
+
+    def ends_inside_a_line(self) -> bool:
+        """Whether something is left behind the last whole line."""
+        return self.skipping or self.bytes.read(1, self.offset) != b""
 
     def block(self) -> bytes | None:
         """The next whole lines; None at the end, or when the file was begun anew meanwhile."""
@@ -90,15 +98,18 @@ class FileSource:
     """The log that a path names, through all rotations.
 
     `blocks()` reads to the end of what there is, and may be asked again and again. A missing file
-    is waited for; any other OSError (no permission, a failing disk) goes to the caller.
+    is waited for; any other OSError (no permission, a failing disk) goes to the caller. A rotated
+    neighbour that must not be read, or is no file, is passed over: it must not stop the live log.
     """
 
     def __init__(self, path: Path, positions: list[Position], since: float) -> None:
         """`positions`: where reading stopped, the oldest file first. Without any, reading begins
         with the rotated files that were written to after `since` (seconds since 1970)."""
         self.path = str(path)
+        # The oldest first, and none left out between the first and the last.
         self._files: list[_Reading] = []
         self._resume = positions
+        # What was written before, in neighbours older than all of _files, was read or is not meant.
         self._since = since
         self._started = False
 
@@ -117,74 +128,145 @@ class FileSource:
     def blocks(self) -> Iterator[bytes]:
         """All whole lines that are there, oldest first."""
         if not self._started:
-            yield from self._start()
-        else:
-            for one in list(self._files):
-                yield from self._drain(one)
-            yield from self._follow()
-        self._let_go()
-
-    def _start(self) -> Iterator[bytes]:
-        """Take up the files of the saved positions, then all that came after them."""
-        present = [*neighbours(self.path), self.path]
-        after = None
-        for position in self._resume:
-            place = _find(position, present)
-            if place is not None:
-                self._files.append(_Reading(present[place], position))
-                after = present[place + 1 :]
-        if after is None:
-            # The first start, or every file that was being read is gone.
-            after = [path for path in present if _written(path) >= self._since]
-        self._started = True
+            self._start()
+        if not self._started:
+            return
         for one in list(self._files):
             yield from self._drain(one)
-        yield from self._read(after)
+        for one in self._follow():
+            yield from self._drain(one)
+        self._let_go()
 
-    def _read(self, paths: list[str]) -> Iterator[bytes]:
-        """Read files that were never read, from their beginning, the oldest first."""
+    def _start(self) -> None:
+        """Take up the files of the saved positions, and all that came after the first of them."""
+        present = [*neighbours(self.path), self.path]
+        known: dict[str, Position] = {}
+        for position in self._resume:
+            # In a file of which nothing was read there is nothing to go on from.
+            if position.offset and (place := _find(position, present)) is not None:
+                known[present[place]] = position
+        if known:
+            first = min(present.index(path) for path in known)
+            self._since = max([self._since, *map(_written, present[:first])])
+            wanted = present[first:]
+        else:
+            # The first start, or every file that was being read is gone.
+            wanted = [path for path in present[:-1] if _written(path) >= self._since]
+            wanted.append(self.path)
+        try:
+            self._take_up(wanted, known)
+        except FileNotFoundError:  # renamed at this moment: all is found at the next look
+            self.close()
+        except BaseException:
+            self.close()
+            raise
+        self._started = bool(self._files)
+
+    def _take_up(self, paths: list[str], known: Mapping[str, Position] | None = None) -> None:
+        """Open files, the oldest first: all at once, since a rotation gives them other names.
+
+        Those without a position were never read; one of them that begins as the live file does is
+        a copy of it that is still being made.
+        """
+        known = known or {}
+        live = head(self.path, _HEAD)
         for path in paths:
+            if path != self.path and path not in known and _alike(head(path, _HEAD), live):
+                continue
             try:
-                one = _Reading(path)
+                one = _Reading(path, known.get(path))
             except FileNotFoundError:
-                continue  # not there yet, or renamed at this moment: it is found at the next look
+                if path == self.path and path not in known:
+                    continue  # not there yet
+                raise
+            except (PermissionError, ReadingError):
+                if path == self.path:
+                    raise
+                continue
             if one.bytes.inode in self._inodes():
                 one.bytes.close()
-                continue
-            self._files.append(one)
-            yield from self._drain(one)
+            else:
+                self._files.append(one)
 
     def _inodes(self) -> list[tuple[int, int]]:
         return [one.bytes.inode for one in self._files]
 
     def _drain(self, one: _Reading) -> Iterator[bytes]:
+        if not one.offset and one is self._files[-1]:
+            yield from self._read_copies(one, self._missed_copies(one))
         while True:
             while (block := one.block()) is not None:
                 yield block
             if one.same():
                 return
-            yield from self._rescue(one)
+            try:
+                copies = self._saved_copy(one)
+            except FileNotFoundError:  # renamed at this moment: found at the next look
+                return
             one.restart()
+            yield from self._read_copies(one, copies)
+            yield from self._read_copies(one, self._missed_copies(one))
 
-    def _rescue(self, one: _Reading) -> Iterator[bytes]:
-        """What a copytruncate copied away before it was read here."""
+    def _read_copies(self, one: _Reading, copies: list[_Reading]) -> Iterator[bytes]:
+        """What copytruncate copied away from `one` before it was read there.
+
+        The copies are kept before it: that they were read must be known as long as nothing was
+        read of what `one` holds now.
+        """
+        place = self._files.index(one)
+        self._files[place:place] = copies
+        if copies and not copies[0].offset:
+            copies[0].skipping = one.skipping
+        for copy, after in pairwise([*copies, one]):
+            yield from self._drain(copy)
+            # The rest of a line that was cut in two must not be taken for a line.
+            after.skipping = copy.ends_inside_a_line()
+
+    def _saved_copy(self, one: _Reading) -> list[_Reading]:
+        """The copy that has what stood in a truncated file when it was last read."""
         position = one.position(self.path)
-        others = [path for path in neighbours(self.path) if _inode(path) != one.bytes.inode]
-        place = _find(position, others)
-        if place is None or not position.offset:
-            return
-        copy = _Reading(others[place], position)
-        try:
-            while (block := copy.block()) is not None:
-                yield block
-        finally:
-            copy.bytes.close()
+        others = [path for path in neighbours(self.path) if _inode(path) not in self._inodes()]
+        place = _find(position, others) if position.offset else None
+        return [] if place is None else [_Reading(others[place], position)]
 
-    def _follow(self) -> Iterator[bytes]:
+    def _missed_copies(self, one: _Reading) -> list[_Reading]:
+        """Copies of which nothing was read, since they were made between two looks at the file."""
+        now = one.bytes.read(_HEAD, 0)
+        older = self._older(one, now)
+        place = self._files.index(one)
+        before = self._files[place - 1] if place else None
+        found = _find(before.position(self.path), older) if before else None
+        if found is not None:
+            older = older[found + 1 :]
+        else:
+            last = before.bytes.status().st_mtime if before else self._since
+            older = [path for path in older if _written(path) > last]
+        copies: list[_Reading] = []
+        for path in older:
+            first = head(path, _HEAD)
+            # An empty one, or one that begins as the file does, is still being made.
+            if first and not _alike(first, now) and _inode(path) not in self._inodes():
+                with suppress(FileNotFoundError):  # renamed at this moment: found at the next look
+                    copies.append(_Reading(path))
+        return copies
+
+    def _older(self, one: _Reading, now: bytes) -> list[str]:
+        """The rotated files that are older than `one`, which begins with `now`, the oldest first.
+
+        None when it is not found under any name: what is between is found by what follows it.
+        """
+        present = [*neighbours(self.path), self.path]
+        for place, path in enumerate(present):
+            packed = path.endswith(".gz") and now and head(path, len(now)) == now
+            if packed or _inode(path) == one.bytes.inode:
+                return present[:place]
+        return []
+
+    def _follow(self) -> list[_Reading]:
         """Take up the file that the path names now, and those between it and the last one read."""
         inode = _inode(self.path)
         if inode is None or inode in self._inodes():
-            return
+            return []
         present = neighbours(self.path)
         places = [_find(one.position(self.path), present) for one in self._files]
         known = [place for place in places if place is not None]
@@ -194,16 +276,22 @@ class FileSource:
             # The last one read is gone with its name; what was written later cannot be known.
             last = max((one.bytes.status().st_mtime for one in self._files), default=self._since)
             between = [path for path in present if _written(path) > last]
-        yield from self._read([*between, self.path])
+        already = len(self._files)
+        with suppress(FileNotFoundError):  # renamed at this moment: found at the next look
+            self._take_up([*between, self.path])
+        return self._files[already:]
 
     def _let_go(self) -> None:
-        """Close renamed files that nobody writes to any more."""
-        now = time.monotonic()
-        for one in self._files[:-1]:
-            written = max(now - one.grew, 0) < QUIET and not one.bytes.compressed
-            if self._files[-1].offset and not written:
-                self._files.remove(one)
-                one.bytes.close()
+        """Close renamed files that nobody writes to any more, once their successor has grown."""
+        while len(self._files) > 1:
+            oldest = self._files[0]
+            status = oldest.bytes.status()
+            quiet = oldest.bytes.compressed or time.monotonic() - oldest.grew >= QUIET
+            if not quiet or not (self._files[-1].offset or status.st_nlink == 0):
+                return
+            self._since = max(self._since, status.st_mtime)
+            oldest.bytes.close()
+            del self._files[0]
 
 
 def _find(position: Position, paths: list[str]) -> int | None:
@@ -244,6 +332,12 @@ def _written(path: str) -> float:
     with suppress(FileNotFoundError):
         return os.stat(path).st_mtime
     return 0.0
+
+
+def _alike(first: bytes, other: bytes) -> bool:
+    """Whether two files begin alike, as far as both go."""
+    length = min(len(first), len(other))
+    return length > 0 and first[:length] == other[:length]
 
 
 def _fingerprint(first: bytes) -> bytes:

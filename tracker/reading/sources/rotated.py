@@ -28,9 +28,8 @@ class Bytes:
             raise ReadingError(f"{path}: is no file that grows: name a log file")
         self.inode = (status.st_dev, status.st_ino)
         self.compressed = path.endswith(".gz")
-        self._gzip = (
-            gzip.GzipFile(fileobj=os.fdopen(os.dup(self._file), "rb")) if self.compressed else None
-        )
+        self._packed = os.fdopen(self._file, "rb", closefd=False) if self.compressed else None
+        self._gzip = gzip.GzipFile(fileobj=self._packed) if self._packed else None
 
     def status(self) -> os.stat_result:
         """fstat(2) of the file as it is now."""
@@ -50,6 +49,8 @@ class Bytes:
         """Let go of the file."""
         if self._gzip is not None:
             self._gzip.close()
+        if self._packed is not None:
+            self._packed.close()  # GzipFile leaves it open
         os.close(self._file)
 
 
@@ -69,11 +70,11 @@ def neighbours(path: str) -> list[str]:
     """The rotated files of a log that exist, the oldest first."""
     folder, name = os.path.split(path)
     pattern = re.compile(
-        re.escape(name) + r"(?:\.([0-9]{1,7})|[-.]([0-9]{8}(?:[-_T]?[0-9]{2,9})?))(\.gz)?"
+        re.escape(name) + r"(?:\.([0-9]{1,7})|[-.]([0-9]{8}(?:[-_T]?[0-9]{2,10})?))(\.gz)?"
     )
     found: dict[tuple[str, int], str] = {}
     try:
-        names = os.listdir(folder)
+        names = os.listdir(folder or ".")
     except FileNotFoundError:
         return []
     for one in names:

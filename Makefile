@@ -1,0 +1,47 @@
+# make demo   sets everything up and shows the main job
+# make test   sets everything up and passes the tests
+# make bench  measures it
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := postfix postfix-lmdb dovecot-pop3d dovecot-imapd git iproute2
+
+.PHONY: setup servers demo test lint bench docs clean
+
+setup: $(VENV)/.made servers
+
+$(VENV)/.made: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "popgate needs Python 3.11 or later: make PYTHON=/path/to/python3.11"; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || lab/install-servers python3-venv
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+# Debian's servers, when they are missing and we may install them; the packages' own services are
+# not started.
+servers:
+	@lab/install-servers $(PACKAGES)
+
+demo: setup
+	@$(BIN)/python -m lab.demo
+
+test: setup lint
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.made
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+
+bench: setup
+	@$(BIN)/python -m bench
+
+# docs/configuration.md is made from the settings; a test holds it against them.
+docs: $(VENV)/.made
+	@$(BIN)/python -c 'from tracker.config import reference; print(reference(), end="")' \
+	    > docs/configuration.md
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

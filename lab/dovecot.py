@@ -1,0 +1,194 @@
+"""A Dovecot of one's own: POP3 and IMAP, plain text, logging to a file of its own.
+
+Both configuration dialects are known: 2.3 (Debian 12) and 2.4 (Debian 13). Root is needed, since
+Dovecot drops its privileges by itself.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lab.network import Wire
+from lab.processes import run, stop, wait_for
+
+_COMMON = """
+protocols = pop3 imap
+base_dir = {folder}/run
+state_dir = {folder}/state
+log_path = {log}
+ssl = no
+auth_mechanisms = plain login
+auth_failure_delay = 0
+mail_max_userip_connections = 10000
+default_process_limit = 1000
+default_client_limit = 4000
+service anvil {{
+  client_limit = 8000
+}}
+service auth {{
+  client_limit = 8000
+}}
+service stats {{
+  unix_listener stats-writer {{
+    mode = 0666
+  }}
+}}
+service pop3-login {{
+  service_count = 0
+  process_min_avail = 1
+  process_limit = 2
+  inet_listener pop3 {{
+    port = {pop3_port}
+  }}
+}}
+service imap-login {{
+  service_count = 0
+  process_limit = 2
+  inet_listener imap {{
+    port = {imap_port}
+  }}
+}}
+"""
+_OLD = """
+listen = *, ::
+disable_plaintext_auth = no
+mail_location = maildir:{folder}/mail/%u
+first_valid_uid = 1
+passdb {{
+  driver = passwd-file
+  args = scheme=PLAIN username_format=%u {folder}/users
+}}
+userdb {{
+  driver = static
+  args = uid=mail gid=mail home={folder}/mail/%u
+}}
+service imap-login {{
+  inet_listener imaps {{
+    port = 0
+  }}
+}}
+service pop3-login {{
+  inet_listener pop3s {{
+    port = 0
+  }}
+}}
+"""
+_NEW_HEAD = """
+dovecot_config_version = {version}
+dovecot_storage_version = {version}
+"""
+_NEW = """
+listen = *, ::
+auth_allow_cleartext = yes
+mail_driver = maildir
+mail_path = {folder}/mail/%{{user}}
+first_valid_uid = 1
+passdb passwd-file {{
+  default_password_scheme = plain
+  auth_username_format = %{{user}}
+  passwd_file_path = {folder}/users
+}}
+userdb static {{
+  fields {{
+    uid = mail
+    gid = mail
+    home = {folder}/mail/%{{user}}
+  }}
+}}
+service imap-login {{
+  inet_listener imaps {{
+    port = 0
+  }}
+}}
+service pop3-login {{
+  inet_listener pop3s {{
+    port = 0
+  }}
+}}
+"""
+
+
+class Dovecot:
+    """One instance; a context manager."""
+
+    def __init__(self, folder: Path, wire: Wire, users: Mapping[str, str]) -> None:
+        """`folder` is its own; `users`: name to password."""
+        self._folder = folder
+        self._wire = wire
+        self._users = users
+        self.log = folder / "dovecot.log"
+        self.pop3_port = wire.free_port()
+        self.imap_port = wire.free_port()
+        self.pid = 0
+
+    @staticmethod
+    def missing() -> list[str]:
+        """The Debian packages that are not there."""
+        parts = {"dovecot-pop3d": "pop3", "dovecot-imapd": "imap"}
+        have = shutil.which("dovecot", path="/usr/sbin:/usr/bin") is not None
+        return [
+            package
+            for package, part in parts.items()
+            if not have or not Path("/usr/lib/dovecot", part).exists()
+        ]
+
+    def __enter__(self) -> Self:
+        version = run(["/usr/sbin/dovecot", "--version"]).split()[0]
+        self._write(version)
+        run(self._wire.command(["/usr/sbin/dovecot", "-c", str(self._folder / "dovecot.conf")]))
+        pid_file = self._folder / "run/master.pid"
+        try:
+            wait_for("Dovecot's pid", lambda: pid_file.exists() and pid_file.read_text().strip())
+            self.pid = int(pid_file.read_text())
+            for port in (self.pop3_port, self.imap_port):
+                wait_for(f"Dovecot on port {port}", partial(self._answers, port))
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End it and its processes."""
+        if self.pid:
+            stop(self.pid)
+            self.pid = 0
+
+    def _write(self, version: str) -> None:
+        for folder in (self._folder, self._folder / "mail"):
+            folder.mkdir(exist_ok=True, parents=True)
+            folder.chmod(0o755)
+        shutil.chown(self._folder / "mail", "mail", "mail")
+        users = "".join(
+            f"{name}:{{PLAIN}}{password}::::::\n" for name, password in self._users.items()
+        )
+        (self._folder / "users").write_text(users)
+        old = version.startswith("2.3")
+        form = _COMMON + _OLD if old else _NEW_HEAD + _COMMON + _NEW
+        (self._folder / "dovecot.conf").write_text(
+            form.format(
+                folder=self._folder,
+                log=self.log,
+                pop3_port=self.pop3_port,
+                imap_port=self.imap_port,
+                version=".".join(version.split("-", maxsplit=1)[0].split(".")[:3]),
+            )
+        )
+
+    def _answers(self, port: int) -> bool:
+        with suppress(OSError), self._wire.connect(self._wire.clients[0], port, 1) as channel:
+            return channel.recv(64)[:1] in (b"+", b"*")
+        return False

@@ -1,0 +1,117 @@
+"""popgate as its users start it: a configuration file and a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lab.postfix import Postfix
+from lab.processes import alive, stop, wait_for
+
+
+class Popgate:
+    """One installation in a folder: its configuration, state, maps, and `popgate run`."""
+
+    def __init__(self, folder: Path, log: Path, postfix: Path, settings: str = "") -> None:
+        """`postfix`: the configuration folder of the Postfix that reads the tables. `settings`:
+        more TOML, as whole sections other than log, tables, state, trusted."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.file = folder / "popgate.toml"
+        self.maps = folder / "state/maps"
+        self.trusted = folder / "trusted.txt"
+        self.said = folder / "popgate.log"
+        self.postfix = Postfix.configuration(postfix)
+        self.configure(log, settings)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def configure(self, log: Path, settings: str) -> None:
+        """Write the configuration file."""
+        section = "" if "[postfix]" in settings else "[postfix]"
+        own = f'config_directory = "{self.postfix}"'
+        settings = settings.replace("[postfix]", f"[postfix]\n{own}")
+        self.file.write_text(
+            f'[log]\nfiles = ["{log}"]\n'
+            f'[trusted]\nfile = "{self.trusted}"\n'
+            f'[tables]\ndirectory = "{self.maps}"\n'
+            f'[state]\ndirectory = "{self.maps.parent}"\n'
+            + (f"{section}\n{own}\n" if section else "")
+            + settings
+        )
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a popgate command with this configuration to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "tracker", *arguments, "--config", str(self.file)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    def snippet(self) -> str:
+        """What popgate generated for main.cf."""
+        return (self.maps / "main.cf.snippet").read_text()
+
+    @property
+    def pid(self) -> int:
+        """The pid of `popgate run`."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """`popgate run`, until it is at work. Raises RuntimeError with its words if it is not."""
+        with self.said.open("ab") as said:
+            before = said.tell()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tracker", "run", "--config", str(self.file)],
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+            )
+
+        def ready() -> bool:
+            words = self.said.read_bytes()[before:]
+            if self._process is not None and self._process.poll() is not None:
+                raise RuntimeError(words.decode())
+            return b"event=started" in words
+
+        wait_for("popgate run", ready)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        assert self._process is not None
+        if alive(self._process.pid):
+            self._process.terminate()
+        try:
+            return self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            stop(self._process.pid)
+            raise
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.stop()

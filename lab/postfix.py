@@ -1,0 +1,152 @@
+"""A Postfix of one's own: it accepts mail and discards it, on a port above 10000.
+
+`snippet` goes into main.cf as it stands: what popgate generated is what is tested. Root is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lab.network import Wire
+from lab.processes import run, stop, wait_for
+
+_MAIN = """
+compatibility_level = 3.6
+queue_directory = {folder}/queue
+data_directory = {folder}/data
+maillog_file = {folder}/postfix.log
+maillog_file_prefixes = {folder}
+myhostname = mail.example.net
+mydestination = example.net
+mynetworks = 127.255.255.254/32
+inet_interfaces = all
+inet_protocols = {protocols}
+alias_maps =
+local_recipient_maps =
+default_transport = discard
+local_transport = discard
+relay_transport = discard
+smtpd_peername_lookup = no
+smtpd_client_connection_rate_limit = 0
+smtpd_client_connection_count_limit = 0
+smtpd_error_sleep_time = 0
+smtpd_soft_error_limit = 100000
+smtpd_hard_error_limit = 100000
+smtpd_junk_command_limit = 100000
+"""
+_MASTER = """
+{port} inet n - n - - smtpd
+pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+discard unix - - n - - discard
+error unix - - n - - error
+retry unix - - n - - error
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+postlog unix-dgram n - n - 1 postlogd
+"""
+
+
+class Postfix:
+    """One instance; a context manager."""
+
+    def __init__(
+        self, folder: Path, wire: Wire, snippet: str = "", extra: Mapping[str, str] | None = None
+    ) -> None:
+        self._folder = folder
+        self._wire = wire
+        self._snippet = snippet
+        self._extra = dict(extra or {})
+        self.config = folder / "config"
+        self.log = folder / "postfix.log"
+        self.port = wire.free_port()
+        self.pid = 0
+
+    @staticmethod
+    def missing() -> list[str]:
+        """The Debian packages that are not there."""
+        postconf = shutil.which("postconf", path="/usr/sbin:/usr/bin")
+        if postconf is None:
+            return ["postfix", "postfix-lmdb"]
+        return [] if "lmdb" in run([postconf, "-m"]).split() else ["postfix-lmdb"]
+
+    @staticmethod
+    def configuration(folder: Path) -> Path:
+        """A configuration folder that Postfix's commands can use before any server runs."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "main.cf").write_text("compatibility_level = 3.6\n")
+        _age(folder / "main.cf")
+        return folder
+
+    def __enter__(self) -> Self:
+        self._write()
+        run(self._wire.command(["/usr/sbin/postfix", "-c", str(self.config), "start"]))
+        pid_file = self._folder / "queue/pid/master.pid"
+        try:
+            wait_for("Postfix's pid", lambda: pid_file.exists() and pid_file.read_text().strip())
+            self.pid = int(pid_file.read_text())
+            wait_for(f"Postfix on port {self.port}", self._answers)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End it; the master takes its processes along."""
+        if self.pid:
+            stop(self.pid)
+            self.pid = 0
+
+    def reload(self) -> None:
+        """`postfix reload`."""
+        run(self._wire.command(["/usr/sbin/postfix", "-c", str(self.config), "reload"]))
+
+    def _write(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.chmod(0o755)
+        self.config.mkdir(exist_ok=True)
+        protocols = "all" if any(":" in client for client in self._wire.clients) else "ipv4"
+        main = _MAIN.format(folder=self._folder, protocols=protocols) + self._snippet
+        main += "".join(f"{key} = {value}\n" for key, value in self._extra.items())
+        (self.config / "main.cf").write_text(main)
+        (self.config / "master.cf").write_text(_MASTER.format(port=self.port))
+        for file in (self.config / "main.cf", self.config / "master.cf"):
+            _age(file)
+        (self._folder / "queue").mkdir(exist_ok=True)
+        data = self._folder / "data"
+        data.mkdir(exist_ok=True)
+        shutil.chown(data, "postfix")
+
+    def _answers(self) -> bool:
+        with suppress(OSError), self._wire.connect(self._wire.clients[0], self.port, 2) as channel:
+            return channel.recv(64).startswith(b"220")
+        return False
+
+
+def _age(file: Path) -> None:
+    """Postfix's commands wait while a configuration file is younger than two seconds."""
+    past = time.time() - 10
+    os.utime(file, (past, past))

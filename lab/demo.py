@@ -56,30 +56,39 @@ def full(folder: Path, stack: ExitStack) -> None:
     reason = Namespaces.unavailable()
     wire: Wire
     wire = Loopback() if reason else stack.enter_context(Namespaces())
-    here, other = wire.clients[:2]
     settings = f'[grants]\nwindow = "{WINDOW}s"\n[audit]\ninterval = "1s"\n'
     if reason:
         print(f"No network namespaces ({reason}): the clients are loopback addresses, which earn")
         print("no grant by default, so this demo's configuration lifts that rule.")
         settings = settings.replace("[audit]", "refuse = []\n[audit]")
-
     show("Setting up, in " + str(folder))
-    popgate = Popgate(
-        folder / "popgate", folder / "dovecot/dovecot.log", folder / "postfix/config", settings
-    )
-    done = popgate.command("once")
+    log = folder / "dovecot/dovecot.log"
+    popgate = Popgate(folder / "popgate", log, folder / "postfix/config", settings)
+    first = popgate.command("once")
     if not (popgate.maps / "main.cf.snippet").exists():
-        raise MismatchError(done.stderr)
+        raise MismatchError(first.stderr)
     print("  popgate once wrote the first tables and main.cf.snippet, which Postfix runs with:")
-    print(
-        "".join(f"    {line}\n" for line in popgate.snippet().splitlines() if line[:1] not in "#")
-    )
+    print(_indented("\n".join(line for line in popgate.snippet().splitlines() if line[:1] != "#")))
     dovecot = stack.enter_context(Dovecot(folder / "dovecot", wire, {USER: PASSWORD}))
     postfix = stack.enter_context(Postfix(folder / "postfix", wire, popgate.snippet()))
     print(f"  Dovecot (pid {dovecot.pid}) and Postfix (pid {postfix.pid}) listen at {wire.host}")
     stack.enter_context(popgate)
     print(f"  popgate run (pid {popgate.pid}) follows {dovecot.log}; window {WINDOW} s")
+    reaction = tell(wire, dovecot, postfix, popgate)
+    if popgate.stop() != 0:
+        raise MismatchError("popgate run did not end well")
+    show("What happened to the maps, in git")
+    print(
+        _indented(
+            _output("git", "-C", str(popgate.maps), "log", "--reverse", "--format=%h %ai%n%B")
+        )
+    )
+    print(f"Reaction time, login to acceptance: {reaction * 1000:.0f} ms")
 
+
+def tell(wire: Wire, dovecot: Dovecot, postfix: Postfix, popgate: Popgate) -> float:
+    """Refused, logged in, accepted, refused again; the seconds from login to acceptance."""
+    here, other = wire.clients[:2]
     show(f"A stranger at {here} may not relay")
     expect("RCPT", rcpt(wire, here, postfix.port), 554)
 
@@ -102,31 +111,19 @@ def full(folder: Path, stack: ExitStack) -> None:
     show("The table")
     print(_indented(popgate.command("list").stdout))
     table = f"lmdb:{popgate.maps}/pop_before_smtp"
-    entries = subprocess.run(
-        ["/usr/sbin/postmap", "-c", str(popgate.postfix), "-s", table],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    print(f"  postmap -s {table}\n{_indented(entries)}")
+    print(f"  postmap -s {table}")
+    print(_indented(_output("/usr/sbin/postmap", "-c", str(popgate.postfix), "-s", table)))
 
     show(f"The window of {WINDOW} s passes, and the address is refused again")
     _until(session, 554, WINDOW + 5)
     print(f"  554 after {time.monotonic() - logged_in:.1f} s")
     expect("RCPT in a new session", rcpt(wire, here, postfix.port), 554)
     session.close()
+    return reaction
 
-    show("What happened to the maps, in git")
-    if popgate.stop() != 0:
-        raise MismatchError("popgate run did not end well")
-    history = subprocess.run(
-        ["git", "-C", str(popgate.maps), "log", "--reverse", "--format=%h %ai%n%B"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    print(_indented(history))
-    print(f"Reaction time, login to acceptance: {reaction * 1000:.0f} ms")
+
+def _output(*argv: str) -> str:
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
 
 def _until(session: SmtpSession, code: int, seconds: float) -> float:

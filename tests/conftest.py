@@ -1,13 +1,50 @@
-"""What all tests share."""
+"""What all tests share: hypothesis's profile, and real parts of Postfix and Dovecot.
+
+A test that needs a server which is not there is skipped with a reason; on CI it fails.
+"""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
+
+from lab.dovecot import Dovecot
+from lab.postfix import Postfix
 
 # The machine that runs the tests may be busy: an example that takes long is no failure. Where CI
 # runs, the same examples run each time; elsewhere new ones are tried.
 settings.register_profile("popgate", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "popgate")
+
+
+def require(reason: str | None) -> None:
+    """Skip the test for that reason; on CI, where nothing may be left out, fail."""
+    if reason and os.environ.get("CI"):
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def postfix_config(tmp_path: Path) -> Path:
+    """A configuration folder for Postfix's commands; no server runs."""
+    missing = Postfix.missing()
+    require(f"not installed: {' '.join(missing)}" if missing else None)
+    return Postfix.configuration(tmp_path / "postfix/config")
+
+
+@pytest.fixture
+def servers_allowed() -> None:
+    """Real Dovecot and Postfix can be started here."""
+    missing = [*Postfix.missing(), *Dovecot.missing()]
+    require(f"not installed: {' '.join(missing)}" if missing else None)
+    require("Postfix and Dovecot are started by root alone" if os.geteuid() != 0 else None)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--accept`: write golden files anew."""
+    parser.addoption("--accept", action="store_true", help="take present texts as golden files")

@@ -282,16 +282,21 @@ class FileSource:
         return self._files[already:]
 
     def _let_go(self) -> None:
-        """Close renamed files that nobody writes to any more, once their successor has grown."""
-        while len(self._files) > 1:
-            oldest = self._files[0]
-            status = oldest.bytes.status()
-            quiet = oldest.bytes.compressed or time.monotonic() - oldest.grew >= QUIET
-            if not quiet or not (self._files[-1].offset or status.st_nlink == 0):
-                return
-            self._since = max(self._since, status.st_mtime)
-            oldest.bytes.close()
-            del self._files[0]
+        """Close renamed files that nobody writes to any more, once their successor has grown.
+
+        The oldest first: what lies between two that are read counts as never read at a restart.
+        Empty ones may go at any time: to read them again does no harm.
+        """
+        for one in self._files[:-1]:
+            status = one.bytes.status()
+            if not (one.bytes.compressed or time.monotonic() - one.grew >= QUIET):
+                continue
+            if one is self._files[0] and self._files[-1].offset:
+                self._since = max(self._since, status.st_mtime)
+            elif one.offset or status.st_size:
+                continue
+            one.bytes.close()
+            self._files.remove(one)
 
 
 def _find(position: Position, paths: list[str]) -> int | None:

@@ -1,0 +1,119 @@
+"""The git history of the maps, with the real git."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.moments import NOW, after
+from tracker.errors import AuditError
+from tracker.records import Change, ChangeKind, Grant
+from tracker.writing.audit import History, message
+
+
+@pytest.fixture(autouse=True)
+def no_git_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No configuration but the repository's."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+
+
+@pytest.fixture
+def maps(tmp_path: Path) -> Path:
+    folder = tmp_path / "maps"
+    folder.mkdir()
+    return folder
+
+
+def git(maps: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(maps), *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def change(
+    kind: ChangeKind, address: str = "203.0.113.5", user: str = "alice", why: str = "login"
+) -> Change:
+    grant = Grant(address, user, ("pop3",), NOW, NOW, after(1800), after(1800))
+    return Change(kind, grant, why)
+
+
+def test_texts_are_committed_and_compiled_tables_are_not(maps: Path) -> None:
+    (maps / "pop_before_smtp.txt").write_text("203.0.113.5 1\n")
+    (maps / "pop_before_smtp.lmdb").write_bytes(b"compiled")
+    (maps / ".trusted.cidr.new").write_text("staged")
+    assert History(maps).commit("first\n")
+    assert git(maps, "ls-files").split() == [".gitignore", "pop_before_smtp.txt"]
+
+
+def test_nothing_changed_is_no_commit(maps: Path) -> None:
+    (maps / "a").write_text("1")
+    history = History(maps)
+    assert history.commit("first")
+    assert not history.commit("second")
+    assert git(maps, "log", "--format=%s").split() == ["first"]
+
+
+def test_popgate_signs_as_itself_only_where_git_knows_nobody(maps: Path, tmp_path: Path) -> None:
+    (maps / "a").write_text("1")
+    History(maps).commit("first")
+    (tmp_path / "gitconfig").write_text("[user]\nname = Ada\nemail = ada@example.com\n")
+    (maps / "a").write_text("2")
+    History(maps).commit("second")
+    assert git(maps, "log", "--format=%an").split() == ["Ada", "popgate"]
+
+
+def test_a_hook_that_refuses_is_an_error_with_its_words(maps: Path) -> None:
+    (maps / "a").write_text("1")
+    history = History(maps)
+    history.commit("first")
+    hook = maps / ".git/hooks/pre-commit"
+    hook.write_text("#!/bin/sh\necho 'not on a Friday' >&2; exit 1\n")
+    hook.chmod(0o755)
+    (maps / "a").write_text("2")
+    with pytest.raises(AuditError, match="not on a Friday"):
+        history.commit("second")
+
+
+def test_a_missing_git_is_named_with_what_to_do(
+    maps: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(AuditError, match=r"git is not installed.*audit\.commit = false"):
+        History(maps).commit("first")
+
+
+def test_the_message_says_who_came_was_renewed_and_went() -> None:
+    text = message(
+        [
+            change("added"),
+            change("renewed", "203.0.113.6", "bob"),
+            change("removed", "203.0.113.7", "eve", "window over"),
+        ]
+    )
+    assert text == (
+        "grants: 1 added, 1 renewed, 1 removed\n\n"
+        "+ 203.0.113.5 alice until 2026-11-24 09:15:29Z (login)\n"
+        "~ 203.0.113.6 bob until 2026-11-24 09:15:29Z (login)\n"
+        "- 203.0.113.7 eve until 2026-11-24 09:15:29Z (window over)\n"
+    )
+
+
+def test_the_message_tells_the_net_change_of_a_batch() -> None:
+    assert message([change("added"), change("renewed")]).startswith("grants: 1 added\n")
+    assert message([change("added"), change("removed")]).startswith("tables brought in line")
+    assert message([change("removed"), change("added")]).startswith("grants: 1 added\n")
+
+
+def test_the_message_names_other_texts_and_stays_short() -> None:
+    many = [change("added", f"203.0.{n // 250}.{n % 250}") for n in range(1000)]
+    text = message(many, ["trusted.cidr"])
+    assert text.startswith("grants: 1000 added; trusted.cidr\n")
+    assert text.endswith("and 800 more\n")
+
+
+def test_a_user_name_cannot_break_out_of_its_line() -> None:
+    assert "\n+ fake" not in message([change("added", user="x\n+ fake 203.0.113.66 root")])

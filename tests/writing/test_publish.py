@@ -1,0 +1,211 @@
+"""Tables put in place: only what differs, checked by Postfix first, the last good one kept."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tracker.errors import PostfixError, PublishError
+from tracker.records import Table
+from tracker.settings import PostfixSettings
+from tracker.writing.postfix import Postfix
+from tracker.writing.publish import Publisher, table_type
+from tracker.writing.render import GrantTableType
+
+
+class Site:
+    """A maps folder, its publisher, and what Postfix's commands were called for."""
+
+    def __init__(self, folder: Path, config: Path, kind: GrantTableType) -> None:
+        self.folder = folder / "maps"
+        self.postfix = Postfix(PostfixSettings(config_directory=str(config)))
+        self.calls: list[str] = []
+        run = self.postfix._run
+
+        def counted(
+            argv: list[str], *rest: str | None, strict: bool = True, absent: int = 0
+        ) -> str:
+            self.calls.append(" ".join(word for word in argv if word != str(config)))
+            return run(argv, *rest, strict=strict, absent=absent)
+
+        self.postfix._run = counted  # type: ignore[method-assign]
+        self.kind = kind
+        self.publisher = self.another()
+
+    def another(self) -> Publisher:
+        made = Publisher(self.folder, self.postfix, self.kind, 5.0)
+        made.prepare()
+        return made
+
+    def table(self) -> dict[str, str]:
+        if self.kind == "lmdb":
+            return self.postfix.read(f"lmdb:{self.folder}/pop_before_smtp")
+        lines = (self.folder / "pop_before_smtp.cidr").read_text().splitlines()
+        return dict(line.split() for line in lines if line[0] != "#")
+
+
+@pytest.fixture(params=["lmdb", "cidr"])
+def site(request: pytest.FixtureRequest, tmp_path: Path, postfix_config: Path) -> Site:
+    return Site(tmp_path, postfix_config, request.param)
+
+
+@pytest.fixture
+def lmdb(tmp_path: Path, postfix_config: Path) -> Site:
+    return Site(tmp_path, postfix_config, "lmdb")
+
+
+def test_the_folder_and_its_files_are_the_owners_alone(site: Site) -> None:
+    site.publisher.match({"203.0.113.5": 100})
+    assert site.folder.stat().st_mode & 0o777 == 0o700
+    for file in site.folder.iterdir():
+        assert file.stat().st_mode & 0o777 == 0o600, file
+
+
+def test_a_folder_that_others_could_read_is_closed(site: Site) -> None:
+    site.folder.chmod(0o755)
+    site.publisher.prepare()
+    assert site.folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_link_in_place_of_the_folder_is_refused(tmp_path: Path, site: Site) -> None:
+    (tmp_path / "link").symlink_to(site.folder)
+    with pytest.raises(PublishError, match="a link is not followed"):
+        Publisher(tmp_path / "link", site.postfix, site.kind, 5.0).prepare()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_somebody_elses_folder_is_refused(site: Site) -> None:
+    os.chown(site.folder, 65534, 65534)
+    with pytest.raises(PublishError, match="belongs to user 65534"):
+        site.publisher.prepare()
+
+
+def test_only_the_difference_is_applied(site: Site) -> None:
+    site.publisher.match({"203.0.113.5": 100, "203.0.113.6": 100})
+    again = site.another()
+    again.match({"203.0.113.5": 100, "203.0.113.7": 300})
+    assert site.table() == {"203.0.113.5": "100", "203.0.113.7": "300"}
+    site.calls.clear()
+    again.match({"203.0.113.5": 100, "203.0.113.7": 300})
+    assert not [call for call in site.calls if " -ir " in call or " -d " in call]
+
+
+def test_an_entry_that_somebody_else_wrote_is_taken_out_at_the_start(lmdb: Site) -> None:
+    lmdb.publisher.match({})
+    lmdb.postfix.put(f"lmdb:{lmdb.folder}/pop_before_smtp", {"198.51.100.66": "OK"})
+    lmdb.another().match({"203.0.113.5": 100})
+    assert lmdb.table() == {"203.0.113.5": "100"}
+
+
+def test_what_comes_and_goes_is_there_at_once_and_renewals_wait(site: Site) -> None:
+    site.publisher.match({"203.0.113.5": 100})
+    site.publisher.update({"203.0.113.5": 200, "203.0.113.6": 200})
+    if site.kind == "lmdb":
+        assert site.table() == {"203.0.113.5": "100", "203.0.113.6": "200"}
+    site.publisher.update({"203.0.113.6": None, "198.51.100.1": None})
+    assert site.table().keys() == {"203.0.113.5"}
+    site.publisher.renew({"203.0.113.5": 200})
+    assert site.table() == {"203.0.113.5": "200"}
+
+
+def test_a_damaged_lmdb_table_is_rebuilt_beside_and_renamed(lmdb: Site) -> None:
+    lmdb.publisher.match({"203.0.113.5": 100})
+    file = lmdb.folder / "pop_before_smtp.lmdb"
+    file.write_bytes(b"not a table at all")
+    inode = file.stat().st_ino
+    again = lmdb.another()
+    again.match({"203.0.113.5": 100})
+    assert lmdb.table() == {"203.0.113.5": "100"}
+    assert file.stat().st_ino != inode
+    assert again.reload_due() is not None, "a running smtpd has the old file open"
+
+
+def test_a_change_in_lmdb_needs_no_reload(lmdb: Site) -> None:
+    lmdb.publisher.match({})
+    again = lmdb.another()
+    again.match({"203.0.113.5": 100})
+    again.update({"203.0.113.5": None})
+    assert again.reload_due() is None
+
+
+def test_a_text_that_is_the_same_is_not_written(site: Site) -> None:
+    table = Table("trusted.cidr", "cidr", "203.0.113.0/24 OK\n")
+    assert site.publisher.put_text(table)
+    before = (site.folder / "trusted.cidr").stat()
+    assert not site.publisher.put_text(table)
+    assert (site.folder / "trusted.cidr").stat() == before
+
+
+@pytest.mark.parametrize("bad", ["203.0.113.5/24 OK\n", "010.0.0.1 DUNNO\n", "what is this\n"])
+def test_a_cidr_table_that_postfix_complains_of_never_takes_the_place_of_a_good_one(
+    site: Site, bad: str
+) -> None:
+    site.publisher.put_text(Table("trusted.cidr", "cidr", "203.0.113.0/24 OK\n"))
+    with pytest.raises(PublishError, match=r"trusted\.cidr stays as it was"):
+        site.publisher.put_text(Table("trusted.cidr", "cidr", bad))
+    assert (site.folder / "trusted.cidr").read_text() == "203.0.113.0/24 OK\n"
+
+
+def test_a_link_in_place_of_a_staged_file_is_not_followed(site: Site, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (site.folder / ".trusted.cidr.new").symlink_to(victim)
+    with pytest.raises(PublishError, match="cannot be written"):
+        site.publisher.put_text(Table("trusted.cidr", "cidr", "203.0.113.0/24 OK\n"))
+    assert victim.read_text() == "precious"
+
+
+def test_when_postmap_fails_the_table_stays_and_the_next_call_repairs(lmdb: Site) -> None:
+    lmdb.publisher.match({"203.0.113.5": 100})
+    real, lmdb.postfix._path = lmdb.postfix._path, "/nonexistent"
+    with pytest.raises(PostfixError):
+        lmdb.publisher.update({"203.0.113.6": 100, "203.0.113.5": None})
+    lmdb.postfix._path = real
+    assert lmdb.table() == {"203.0.113.5": "100"}
+    lmdb.publisher.renew({"203.0.113.6": 100})
+    assert lmdb.table() == {"203.0.113.6": "100"}
+
+
+def test_reloads_come_at_once_and_then_at_most_one_an_interval(
+    lmdb: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reloads: list[float] = []
+    clock = 1000.0
+    monkeypatch.setattr(lmdb.postfix, "reload", lambda: reloads.append(clock) is None)
+
+    def change(number: int) -> None:
+        lmdb.publisher.put_text(Table("trusted.cidr", "cidr", f"203.0.113.{number} OK\n"))
+
+    for number in range(60):
+        change(number)
+        clock = 1000.0 + number / 4
+        lmdb.publisher.reload(clock)
+    assert reloads == [1000.0, 1005.0, 1010.0]
+    assert lmdb.publisher.reload_due() == 1015.0
+
+
+def test_a_reload_that_fails_is_wanted_still(lmdb: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> bool:
+        raise PostfixError("no")
+
+    lmdb.publisher.put_text(Table("trusted.cidr", "cidr", "203.0.113.5 OK\n"))
+    monkeypatch.setattr(lmdb.postfix, "reload", fail)
+    with pytest.raises(PostfixError):
+        lmdb.publisher.reload(0.0)
+    assert lmdb.publisher.reload_due() == 5.0
+
+
+def test_the_table_type_is_lmdb_where_postfix_has_it(lmdb: Site) -> None:
+    assert table_type(PostfixSettings(), lmdb.postfix) == "lmdb"
+    assert table_type(PostfixSettings(table="cidr"), lmdb.postfix) == "cidr"
+
+
+def test_lmdb_is_asked_for_in_vain_where_postfix_lacks_it(
+    lmdb: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lmdb.postfix, "table_types", lambda: frozenset({"hash", "cidr"}))
+    assert table_type(PostfixSettings(), lmdb.postfix) == "cidr"
+    with pytest.raises(PostfixError, match="install postfix-lmdb"):
+        table_type(PostfixSettings(table="lmdb"), lmdb.postfix)

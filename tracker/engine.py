@@ -94,9 +94,9 @@ class Engine:
     def _begin(self) -> None:
         now = self._clock()
         self._load(now)
+        if self._reader is not None:
+            self._reader.close()
         if self._follow:
-            if self._reader is not None:
-                self._reader.close()
             since = now - self.settings.grants.window
             self._reader = LogReader(self.settings.log, self.store.positions, now, since)
 
@@ -118,7 +118,10 @@ class Engine:
                 for event in events:
                     changes += self._ledger.apply(event, now)
             changes += self._ledger.expire(now)
-            self._keep(changes, now, moved=moved)
+            if moved or now - self._heard >= _HEARTBEAT:
+                self._keep(changes, now, self._reader)
+            else:
+                self._keep(changes, now)
             self._publish(changes)
             return self._reader is not None and self._reader.more()
 
@@ -127,13 +130,17 @@ class Engine:
             self._load(now)
             self._behind = True
 
-    def _keep(self, changes: list[Change | Ended], now: datetime, *, moved: bool = False) -> None:
-        """Save changes with the positions of the lines they come from, and say what changed."""
-        if changes or moved or (self._reader is not None and now - self._heard >= _HEARTBEAT):
-            positions = self._reader.positions() if self._reader else {}
-            at_end = self._reader and not self._reader.more() and not self._reader.troubles()
-            self.store.save(changes, now, positions, now if at_end else None)
+    def _keep(
+        self, changes: list[Change | Ended], now: datetime, reader: LogReader | None = None
+    ) -> None:
+        """Save changes, with the positions of `reader` where they come from its lines; and say what
+        changed."""
+        if reader is not None:
+            at_end = not reader.more() and not reader.troubles()
+            self.store.save(changes, now, reader.positions(), now if at_end else None)
             self._heard = now
+        elif changes:
+            self.store.save(changes, now)
         for change in changes:
             if isinstance(change, Change):
                 self._unsettled.append(change)

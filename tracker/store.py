@@ -52,6 +52,7 @@ class Store:
         """Open it, or make it. Raises StoreError with what to do."""
         self._directory = directory
         self._file = directory / "popgate.db"
+        self._lock: int | None = None
         self._alive: int | None = None
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -75,11 +76,12 @@ class Store:
             raise self._failure(error) from error
 
     def close(self) -> None:
-        """Let go of the file and of all locks."""
+        """Let go of the file and of all locks; a second time does nothing."""
         self._db.close()
-        os.close(self._lock)
-        if self._alive is not None:
-            os.close(self._alive)
+        for file in (self._lock, self._alive):
+            if file is not None:
+                os.close(file)
+        self._lock = self._alive = None
 
     def _migrate(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -96,6 +98,7 @@ class Store:
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Keep all other popgate processes from changing state and tables. Raises StoreError."""
+        assert self._lock is not None, "the store is closed"
         end = time.monotonic() + _LOCK_TIMEOUT
         while True:
             try:

@@ -1,0 +1,398 @@
+"""Reading, deciding and writing joined: a log file, a frozen clock, a real lmdb table and git."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from freezegun import freeze_time
+from freezegun.api import FrozenDateTimeFactory
+
+from tests.moments import NOW, after, login_line, logout_line
+from tracker import config
+from tracker.engine import Engine, wanted_tables
+from tracker.errors import AuditError, PostfixError, PublishError
+from tracker.settings import Settings
+
+
+class Site:
+    """One installation in a folder, with the clock in the test's hand."""
+
+    def __init__(self, folder: Path, postfix: Path, clock: FrozenDateTimeFactory) -> None:
+        self.folder = folder
+        self.log = folder / "mail.log"
+        self.maps = folder / "state/maps"
+        self.trusted = folder / "trusted.txt"
+        self.postfix = postfix
+        self.clock = clock
+        self.log.touch()
+        self._open: list[Engine] = []
+
+    def settings(self, more: str = "") -> Settings:
+        return config.parse(
+            f'[log]\nfiles = ["{self.log}"]\n'
+            f'[trusted]\nfile = "{self.trusted}"\n'
+            f'[tables]\ndirectory = "{self.maps}"\n'
+            f'[state]\ndirectory = "{self.maps.parent}"\n'
+            f'[postfix]\nconfig_directory = "{self.postfix}"\n' + more,
+            "popgate.toml",
+        )
+
+    def engine(self, more: str = "", *, follow: bool = True) -> Engine:
+        made = Engine(self.settings(more), follow=follow)
+        self._open.append(made)
+        made.start()
+        return made
+
+    def write(self, *lines: str) -> None:
+        with self.log.open("a") as file:
+            file.writelines(lines)
+
+    def table(self) -> dict[str, int]:
+        listing = subprocess.run(
+            ["/usr/sbin/postmap", "-c", self.postfix, "-s", f"lmdb:{self.maps}/pop_before_smtp"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        return {line.split()[0]: int(line.split()[1]) for line in listing.splitlines()}
+
+    def commits(self) -> list[str]:
+        return subprocess.run(
+            ["git", "-C", self.maps, "log", "--reverse", "--format=%s"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()
+
+    def to(self, seconds: float) -> datetime:
+        self.clock.move_to(after(seconds))
+        return after(seconds)
+
+    def close(self) -> None:
+        for engine in self._open:
+            engine.close()
+
+
+@pytest.fixture
+def site(tmp_path: Path, postfix_config: Path) -> Iterator[Site]:
+    with freeze_time(NOW) as clock:
+        assert isinstance(clock, FrozenDateTimeFactory)
+        made = Site(tmp_path, postfix_config, clock)
+        yield made
+        made.close()
+
+
+def stamp(seconds: float) -> int:
+    return int(after(seconds).timestamp())
+
+
+def test_a_login_line_becomes_an_entry_of_the_table(site: Site) -> None:
+    engine = site.engine()
+    site.write(login_line("203.0.113.5"), logout_line())
+    engine.step()
+    assert site.table() == {"203.0.113.5": stamp(1800)}
+
+
+def test_the_entry_goes_when_the_window_is_over(site: Site) -> None:
+    engine = site.engine()
+    site.write(login_line("203.0.113.5"), logout_line())
+    engine.step()
+    site.to(1799)
+    engine.step()
+    assert site.table().keys() == {"203.0.113.5"}
+    site.to(1800)
+    engine.step()
+    assert site.table() == {}
+
+
+def test_an_entry_stays_while_the_session_is_open(site: Site) -> None:
+    engine = site.engine()
+    site.write(login_line("203.0.113.5"))
+    engine.step()
+    site.to(7200)
+    site.write(logout_line(at=after(7200)))
+    engine.step()
+    engine.settle()
+    assert site.table() == {"203.0.113.5": stamp(7200 + 1800)}
+
+
+def test_after_a_restart_reading_goes_on_where_it_stopped(site: Site) -> None:
+    site.write(login_line("203.0.113.5", session="a"))
+    first = site.engine()
+    first.step()
+    first.close()
+    site.log.rename(site.log.with_suffix(".log.1"))
+    site.write(login_line("203.0.113.6", session="b"), logout_line(session="a", at=after(60)))
+    site.to(60)
+    second = site.engine()
+    second.step()
+    second.settle()
+    assert site.table() == {"203.0.113.5": stamp(60 + 1800), "203.0.113.6": stamp(86400)}
+
+
+def test_a_state_that_was_saved_and_not_published_is_published_by_the_next_start(
+    site: Site,
+) -> None:
+    engine = site.engine()
+    site.write(login_line("203.0.113.5"))
+    real, engine.publisher._postfix._path = engine.publisher._postfix._path, "/nonexistent"
+    with pytest.raises(PostfixError):
+        engine.step()
+    engine.close()
+    assert site.table() == {}
+    site.engine()
+    assert site.table().keys() == {"203.0.113.5"}
+    engine.publisher._postfix._path = real
+
+
+def test_after_a_failed_publication_the_next_step_repairs(site: Site) -> None:
+    engine = site.engine()
+    site.write(login_line("203.0.113.5"))
+    real, engine.publisher._postfix._path = engine.publisher._postfix._path, "/nonexistent"
+    with pytest.raises(PostfixError):
+        engine.step()
+    engine.publisher._postfix._path = real
+    engine.step()
+    assert site.table().keys() == {"203.0.113.5"}
+
+
+def test_what_was_read_but_not_saved_is_read_again_after_recover(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = site.engine()
+    site.write(login_line("203.0.113.5"))
+
+    def full(*_: Any, **__: Any) -> None:
+        raise PublishError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.store, "save", full)
+        with pytest.raises(PublishError):
+            engine.step()
+    engine.recover()
+    engine.step()
+    assert site.table().keys() == {"203.0.113.5"}
+
+
+def test_settling_writes_the_texts_and_commits_once(site: Site) -> None:
+    engine = site.engine()
+    site.write(login_line("203.0.113.5"))
+    engine.step()
+    assert engine.unsettled()
+    engine.settle()
+    engine.settle()
+    assert not engine.unsettled()
+    assert "203.0.113.5" in (site.maps / "pop_before_smtp.txt").read_text()
+    assert site.commits() == ["grants: 1 added; trusted.cidr, main.cf.snippet"]
+
+
+def test_a_commit_that_fails_leaves_tables_right_and_is_made_up_for(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = site.engine()
+    site.write(login_line("203.0.113.5"))
+    engine.step()
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "/usr/sbin-without-git")
+        with pytest.raises(AuditError):
+            engine.settle()
+    assert site.table().keys() == {"203.0.113.5"}
+    engine.settle()
+    assert site.commits() == ["grants: 1 added; trusted.cidr, main.cf.snippet"]
+
+
+def test_a_missing_log_is_waited_for_and_said_once(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "popgate")
+    site.log.unlink()
+    engine = site.engine()
+    engine.step()
+    engine.step()
+    site.write(login_line("203.0.113.5"))
+    engine.step()
+    said = [record.getMessage() for record in caplog.records]
+    assert [line for line in said if "event=waiting" in line] == [
+        f"event=waiting file={site.log} reason='does not exist yet'"
+    ]
+    assert f"event=reading file={site.log}" in said
+    assert site.table().keys() == {"203.0.113.5"}
+
+
+def test_a_trusted_address_is_not_written_twice(site: Site) -> None:
+    site.trusted.write_text("198.51.100.0/24\n")
+    engine = site.engine()
+    site.write(login_line("198.51.100.7"))
+    engine.step()
+    assert site.table() == {}
+    site.trusted.write_text("# nobody\n")
+    engine.reread_trusted()
+    assert site.table().keys() == {"198.51.100.7"}
+
+
+def test_a_trusted_list_that_goes_bad_leaves_the_old_one_in_force(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.trusted.write_text("198.51.100.0/24\n")
+    engine = site.engine()
+    before = (site.maps / "trusted.cidr").read_text()
+    site.trusted.write_text("198.51.100.0/24\n10.1\n")
+    engine.reread_trusted()
+    engine.reread_trusted()
+    assert (site.maps / "trusted.cidr").read_text() == before
+    assert engine.trusted.trusts("198.51.100.7")
+    said = [
+        record.getMessage() for record in caplog.records if "bad_trusted" in record.getMessage()
+    ]
+    assert len(said) == 1
+    assert ":2: '10.1'" in said[0]
+
+
+def test_an_admins_grant_and_its_end_reach_table_and_a_running_engine(site: Site) -> None:
+    running = site.engine()
+    running.store.claim()
+    by_hand = site.engine(follow=False)
+    by_hand.allow("192.168.1.5", "-", timedelta(hours=1))
+    assert site.table() == {"192.168.1.5": stamp(3600)}
+    running.step()
+    running.settle()
+    assert site.table() == {"192.168.1.5": stamp(3600)}
+    assert len(by_hand.revoke("192.168.1.5", None)) == 1
+    assert site.table() == {}
+    running.step()
+    running.settle()
+    assert site.table() == {}
+
+
+class TestWithoutAFollower:
+    """What `popgate expire` does when the daemon is dead."""
+
+    def test_an_open_session_counts_as_ended_when_the_log_was_last_read(self, site: Site) -> None:
+        dead = site.engine()
+        site.write(login_line("203.0.113.5"))
+        dead.step()
+        dead.close()
+        site.to(1799)
+        site.engine(follow=False)
+        assert site.table().keys() == {"203.0.113.5"}
+        site.to(1800)
+        site.engine(follow=False)
+        assert site.table() == {}
+
+    def test_a_new_follower_gives_the_open_session_its_right_back(self, site: Site) -> None:
+        dead = site.engine()
+        site.write(login_line("203.0.113.5"))
+        dead.step()
+        dead.close()
+        site.to(3600)
+        site.engine(follow=False)
+        assert site.table() == {}
+        site.engine()
+        assert site.table().keys() == {"203.0.113.5"}
+
+    def test_a_living_follower_s_sessions_stay(self, site: Site) -> None:
+        living = site.engine()
+        living.store.claim()
+        site.write(login_line("203.0.113.5"))
+        living.step()
+        site.to(3600)
+        site.engine(follow=False)
+        assert site.table().keys() == {"203.0.113.5"}
+
+    def test_a_grant_that_is_over_leaves_the_table(self, site: Site) -> None:
+        dead = site.engine()
+        site.write(login_line("203.0.113.5"), logout_line())
+        dead.step()
+        dead.close()
+        site.to(1800)
+        site.engine(follow=False)
+        assert site.table() == {}
+
+
+def test_other_settings_end_what_they_would_not_grant(site: Site) -> None:
+    first = site.engine()
+    site.write(login_line("203.0.113.5"))
+    first.step()
+    first.close()
+    site.engine('[grants]\nexclude_networks = ["203.0.113.0/24"]\n')
+    assert site.table() == {}
+
+
+def test_a_window_of_zero_is_pop_before_smtp_turned_off(site: Site) -> None:
+    engine = site.engine("[grants]\nwindow = 0\n")
+    site.write(login_line("203.0.113.5"))
+    engine.step()
+    assert site.table() == {}
+
+
+def test_the_hosts_own_address_earns_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracker.engine.own_addresses", lambda: ["203.0.113.5"])
+    engine = site.engine()
+    site.write(login_line("203.0.113.5"))
+    engine.step()
+    assert site.table() == {}
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        b"\xff\xfe\x00\x00" * 50 + b"\n",
+        b"x" * 70_000 + b"\n",
+        b"\n\n\n",
+        b"\x00" * 4096 + b"\n",
+        "é\u2028\n".encode(),
+    ],
+    ids=["no encoding", "70 kB", "empty", "NULs", "line separator"],
+)
+def test_a_line_of_any_bytes_costs_no_login_behind_it(site: Site, rubbish: bytes) -> None:
+    engine = site.engine()
+    with site.log.open("ab") as file:
+        file.write(rubbish + login_line("203.0.113.5").encode())
+    engine.step()
+    assert site.table().keys() == {"203.0.113.5"}
+
+
+def test_a_large_log_is_taken_up_in_steps_that_each_save(site: Site) -> None:
+    filler = "2026-11-24T08:45:29+00:00 mailhost postfix/qmgr[1]: " + "x" * 950 + "\n"
+    with site.log.open("w") as file:
+        for number in range(20_000):
+            file.write(filler)
+            if number % 1000 == 0:
+                file.write(login_line(f"203.0.113.{number // 1000 + 1}", session=f"s{number}"))
+    engine = site.engine()
+    steps = 1
+    while engine.step():
+        steps += 1
+        assert engine.store.positions(str(site.log))[0].offset > 0
+    assert steps > 1
+    assert len(site.table()) == 20
+
+
+def test_wanted_tables_are_what_is_published(site: Site) -> None:
+    engine = site.engine()
+    site.write(login_line("203.0.113.5"))
+    engine.step()
+    engine.settle()
+    for table in wanted_tables(site.settings()):
+        assert (site.maps / table.name).read_text() == table.text
+
+
+def test_with_a_cidr_table_each_change_is_in_the_text_and_wants_a_reload(site: Site) -> None:
+    engine = site.engine('table = "cidr"\n')
+    site.write(login_line("203.0.113.5"))
+    engine.step()
+    assert f"203.0.113.5 {stamp(86400)}\n" in (site.maps / "pop_before_smtp.cidr").read_text()
+    assert engine.publisher.reload_due() is not None
+
+
+def test_ipv6_networks_can_be_granted_with_a_cidr_table(site: Site) -> None:
+    engine = site.engine('table = "cidr"\n[grants]\nipv6_prefix = 64\n')
+    site.write(login_line("2001:db8:1:2::5"))
+    engine.step()
+    assert "2001:db8:1:2::/64 " in (site.maps / "pop_before_smtp.cidr").read_text()

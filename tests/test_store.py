@@ -1,0 +1,144 @@
+"""The state: all or nothing, shared by processes, and one of them alone follows the log."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from tests.moments import NOW, after
+from tracker.errors import StoreError
+from tracker.records import Change, Ended, Grant, Position, Session
+from tracker.store import Store
+
+GRANT = Grant(
+    "203.0.113.5",
+    "alice",
+    ("imap", "pop3"),
+    NOW,
+    after(1.000001),
+    after(1800),
+    after(86400),
+    (Session("dVCJuwFh/a9/AAAC", after(1.5)),),
+)
+POSITION = Position("/var/log/mail.log", 2049, 1234567890123, 2**40, 1024, b"\x00" * 16, True)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "state")
+
+
+def test_what_is_saved_is_read_back_to_the_microsecond(store: Store) -> None:
+    store.save(
+        [Change("added", GRANT, "login"), Ended("s", NOW)], NOW, {POSITION.path: [POSITION]}, NOW
+    )
+    assert list(store.grants()) == [GRANT]
+    assert list(store.ended()) == [Ended("s", NOW)]
+    assert store.positions(POSITION.path) == [POSITION]
+    assert store.positions("/another") == []
+    assert store.read_until() == NOW
+
+
+def test_a_removed_grant_is_gone(store: Store) -> None:
+    store.save([Change("added", GRANT, "login"), Change("removed", GRANT, "window over")], NOW)
+    assert list(store.grants()) == []
+
+
+def test_positions_of_a_log_are_replaced_as_a_whole(store: Store) -> None:
+    store.save([], NOW, {POSITION.path: [POSITION]})
+    store.save([], NOW, {POSITION.path: []})
+    assert store.positions(POSITION.path) == []
+
+
+def test_orphan_logouts_are_forgotten_after_a_minute(store: Store) -> None:
+    store.save([Ended("s", NOW)], NOW)
+    store.save([], after(61))
+    assert list(store.ended()) == []
+
+
+def test_a_transaction_that_fails_leaves_everything_as_it_was(store: Store) -> None:
+    store.save([Change("added", GRANT, "login")], NOW, {POSITION.path: [POSITION]})
+    bad = Position(POSITION.path, 1, 1, 2**70, 0, b"", False)
+    with pytest.raises((StoreError, OverflowError)):
+        store.save([Change("removed", GRANT, "x")], NOW, {POSITION.path: [bad]})
+    assert list(store.grants()) == [GRANT]
+    assert store.positions(POSITION.path) == [POSITION]
+
+
+def test_another_process_s_change_is_noticed_and_one_s_own_is_not(
+    store: Store, tmp_path: Path
+) -> None:
+    store.save([Change("added", GRANT, "login")], NOW)
+    assert not store.changed_elsewhere()
+    other = Store(tmp_path / "state")
+    other.save([Change("removed", GRANT, "revoked")], NOW)
+    assert store.changed_elsewhere()
+    assert not store.changed_elsewhere()
+
+
+def test_only_one_process_follows_the_log(store: Store, tmp_path: Path) -> None:
+    assert store.running() is None
+    assert store.claim() is None
+    other = Store(tmp_path / "state")
+    assert other.claim() == os.getpid()
+    assert other.running() == os.getpid()
+    store.close()
+    assert other.running() is None
+    assert other.claim() is None
+
+
+def test_the_claim_ends_with_the_process_however_it_ends(store: Store, tmp_path: Path) -> None:
+    code = (
+        "import os, pathlib, sys; from tracker.store import Store; "
+        f"print(Store(pathlib.Path({str(tmp_path / 'state')!r})).claim(), flush=True); "
+        "os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "None\n", done.stderr
+    assert store.running() is None
+
+
+def test_a_claim_can_be_handed_on_within_a_process(store: Store, tmp_path: Path) -> None:
+    store.claim()
+    other = Store(tmp_path / "state")
+    other.take_over(store)
+    store.close()
+    assert Store(tmp_path / "state").running() == os.getpid()
+
+
+def test_the_state_is_its_owners_alone(store: Store, tmp_path: Path) -> None:
+    for file in (tmp_path / "state").iterdir():
+        assert file.stat().st_mode & 0o077 == 0, file
+
+
+def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "popgate.db").write_bytes(b"SQLite format 3\x00" + b"rubbish" * 999)
+    with pytest.raises(StoreError, match=r"popgate\.db"):
+        Store(tmp_path)
+
+
+def test_the_state_of_a_newer_popgate_is_not_touched(tmp_path: Path) -> None:
+    Store(tmp_path).close()
+    with sqlite3.connect(tmp_path / "popgate.db") as database:
+        database.execute("PRAGMA user_version = 99")
+    database.close()
+    with pytest.raises(StoreError, match="schema 99"):
+        Store(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot be used for the state"):
+        Store(tmp_path / "file/state")
+
+
+@pytest.mark.parametrize("moment", [NOW, after(0.000001), after(0.999999)])
+def test_a_moment_survives_the_way_through_the_database(store: Store, moment: datetime) -> None:
+    store.save([Ended("s", moment)], NOW)
+    assert next(iter(store.ended())).time == moment

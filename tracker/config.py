@@ -34,7 +34,7 @@ def parse_duration(text: object) -> Duration:
     if text == 0 and not isinstance(text, bool):
         return Duration(0)
     written = text if isinstance(text, str) else ""
-    match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?) ?(ms|s|m|h|d)", written, re.ASCII)
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?(ms|s|m|h|d)", written, re.ASCII)
     if match is None:
         raise ValueError('expected a time with its unit, such as "30m", "90s" or "24h"')
     return Duration(seconds=float(match[1]) * _UNITS[match[2]])

@@ -662,7 +662,7 @@ KINDS = ["rename", "copytruncate", "rename, pack", "all of them"]
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_thousand_rotations_lose_and_double_nothing(log: Log, kind: str, seed: int) -> None:
+def test_five_hundred_rotations_lose_and_double_nothing(log: Log, kind: str, seed: int) -> None:
     dice = random.Random(f"{kind} {seed}")
     moment = datetime(2026, 11, 24, 12, tzinfo=UTC)
     with freeze_time(moment) as clock:

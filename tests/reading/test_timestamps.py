@@ -24,7 +24,7 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def read(stamp: str, now: str | datetime = NOW, zone: ZoneInfo | None | timezone = UTC) -> datetime:
+def read(stamp: str, now: str | datetime = NOW, zone: ZoneInfo | timezone | None = UTC) -> datetime:
     """The moment of a stamp that is one; it is in UTC."""
     moment = StampReader(at(now) if isinstance(now, str) else now, zone).read(stamp)
     assert moment is not None

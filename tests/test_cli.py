@@ -1,0 +1,392 @@
+"""The commands as an admin types them: what they print, and the exit codes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from lab.popgate import Popgate
+from tests.moments import login_line
+
+CORPUS = Path(__file__).with_name("corpus")
+BASIC = CORPUS / "dovecot-2.3.19/basic-syslog.rfc3164.log"
+
+
+def popgate(*arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "tracker", *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def site(tmp_path: Path, postfix_config: Path) -> Popgate:
+    return Popgate(tmp_path / "popgate", tmp_path / "mail.log", postfix_config)
+
+
+def now_line(
+    address: str = "203.0.113.5", user: str = "alice@example.com", session: str = "s1"
+) -> str:
+    return login_line(address, user, session, datetime.now(UTC))
+
+
+class TestScan:
+    def test_prints_a_json_object_for_each_event(self) -> None:
+        done = popgate("scan", "--json", "--timezone", "UTC", BASIC)
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        assert rows[0] | {"time": None} == {
+            "line": 3,
+            "time": None,
+            "event": "login",
+            "service": "pop3",
+            "user": "alice@example.com",
+            "address": "127.0.0.2",
+            "session": "dVCJuwFh/a9/AAAC",
+            "format": "dovecot",
+        }
+        assert rows[0]["time"].endswith("-11-24T08:45:29+00:00")
+        assert len(rows) == 70
+
+    def test_says_a_summary_on_stderr(self) -> None:
+        done = popgate("scan", "--json", BASIC)
+        assert done.stderr.startswith(b"82 lines: 27 login, 27 logout, 16 failed; 14420 bytes in ")
+
+    def test_summary_prints_that_alone(self) -> None:
+        done = popgate("scan", "--summary", BASIC)
+        assert done.stdout == b""
+        counts = json.loads(popgate("scan", "--summary", "--json", BASIC).stderr)
+        assert counts.pop("seconds") >= 0
+        assert counts == {"lines": 82, "bytes": 14420, "login": 27, "logout": 27, "failed": 16}
+
+    def test_reads_gzip_and_standard_input_as_the_file_itself(self, tmp_path: Path) -> None:
+        packed = tmp_path / "mail.log.2.gz"
+        packed.write_bytes(gzip.compress(BASIC.read_bytes()))
+        plain = popgate("scan", "--json", BASIC).stdout
+        assert popgate("scan", "--json", packed).stdout == plain
+        assert popgate("scan", "--json", "-", stdin=BASIC.read_bytes()).stdout == plain
+
+    def test_names_the_file_when_there_are_several(self) -> None:
+        rows = popgate("scan", "--json", BASIC, BASIC).stdout.splitlines()
+        assert {json.loads(row)["file"] for row in rows} == {str(BASIC)}
+
+    def test_prints_a_line_for_each_event_to_people(self) -> None:
+        first = popgate("scan", "--timezone", "UTC", BASIC).stdout.decode().splitlines()[0]
+        assert first.split()[0] == "3"
+        assert first.split()[2:] == ["login", "pop3", "127.0.0.2", "alice@example.com"]
+
+    def test_a_last_line_without_its_end_counts_and_a_long_one_does_not(
+        self, tmp_path: Path
+    ) -> None:
+        log = tmp_path / "mail.log"
+        log.write_text("x" * 200_000 + "\n" + login_line("203.0.113.5").rstrip("\n"))
+        (row,) = popgate("scan", "--json", log).stdout.splitlines()
+        assert (json.loads(row)["line"], json.loads(row)["address"]) == (2, "203.0.113.5")
+
+    @pytest.mark.parametrize(
+        ("content", "name", "why"),
+        [(None, "gone.log", b"No such file"), (b"no gzip", "bad.gz", b"Not a gzipped file")],
+    )
+    def test_a_file_that_cannot_be_read_is_one_line_and_exit_3(
+        self, tmp_path: Path, content: bytes | None, name: str, why: bytes
+    ) -> None:
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        done = popgate("scan", tmp_path / name)
+        assert done.returncode == 3
+        assert done.stderr.startswith(f"popgate: {tmp_path / name}: cannot be read: ".encode())
+        assert why in done.stderr
+        assert done.stderr.count(b"\n") == 1
+
+    def test_an_unknown_format_names_the_known_ones(self) -> None:
+        done = popgate("scan", "--format", "dovcot", BASIC)
+        assert (done.returncode, done.stderr) == (
+            2,
+            b"popgate: unknown log format 'dovcot'; known: dovecot\n",
+        )
+
+    def test_a_reader_that_has_gone_is_no_error_message(self) -> None:
+        command = f"{sys.executable} -m tracker scan --json {' '.join([str(BASIC)] * 50)} | head -1"
+        done = subprocess.run(["sh", "-c", command], capture_output=True, check=False, timeout=60)
+        assert b"Traceback" not in done.stderr
+
+
+class TestConfig:
+    def test_check_says_that_all_is_good(self, site: Popgate) -> None:
+        done = site.command("config", "check")
+        assert done.returncode == 0
+        assert done.stdout == f"{site.file}: good\n{site.trusted}: 0 entries (no such file)\n"
+
+    def test_check_reports_every_fault_and_exits_2(self, site: Popgate) -> None:
+        site.configure(Path("/var/log/mail.log"), "[grants]\nwindow = 30\nwindw = 1\n")
+        done = site.command("config", "check")
+        assert done.returncode == 2
+        assert [line.split(": ")[2][:13] for line in done.stderr.splitlines()] == [
+            "grants.window",
+            "unknown key g",
+        ]
+
+    def test_check_reads_the_trusted_list_too(self, site: Popgate) -> None:
+        site.trusted.write_text("203.0.113.0/24\n10.1\n")
+        done = site.command("config", "check")
+        assert done.returncode == 2
+        assert f"{site.trusted}:2: '10.1'" in done.stderr
+
+    def test_show_prints_what_is_in_force(self, site: Popgate) -> None:
+        assert (
+            json.loads(site.command("config", "show", "--json").stdout)["grants"]["window"] == "30m"
+        )
+        assert 'window = "30m"' in site.command("config", "show").stdout
+
+    def test_sample_is_a_file_to_start_from(self, tmp_path: Path) -> None:
+        sample = popgate("config", "sample").stdout
+        (tmp_path / "popgate.toml").write_bytes(sample)
+        assert popgate("config", "check", "--config", tmp_path / "popgate.toml").returncode == 0
+
+    def test_a_missing_file_is_one_line_and_exit_2(self, tmp_path: Path) -> None:
+        done = popgate("once", "--config", tmp_path / "none.toml")
+        assert done.returncode == 2
+        assert done.stderr.count(b"\n") == 1
+        assert b"no such file" in done.stderr
+
+
+class TestOnce:
+    def test_reads_publishes_commits_and_ends(self, site: Popgate, tmp_path: Path) -> None:
+        (tmp_path / "mail.log").write_text(now_line())
+        done = site.command("once")
+        assert done.returncode == 0, done.stderr
+        (row,) = json.loads(site.command("list", "--json").stdout)
+        assert (row["address"], row["users"], row["services"], row["sessions"]) == (
+            "203.0.113.5",
+            ["alice@example.com"],
+            ["pop3"],
+            1,
+        )
+        assert row.keys() == {
+            "address",
+            "users",
+            "services",
+            "first_login",
+            "last_login",
+            "expires",
+            "sessions",
+        }
+        assert (site.maps / ".git").is_dir()
+
+    def test_with_nothing_new_changes_and_commits_nothing(
+        self, site: Popgate, tmp_path: Path
+    ) -> None:
+        (tmp_path / "mail.log").write_text(now_line())
+        site.command("once")
+        before = {file: file.stat().st_mtime_ns for file in site.maps.iterdir() if file.is_file()}
+        site.command("once")
+        assert {
+            file: file.stat().st_mtime_ns for file in site.maps.iterdir() if file.is_file()
+        } == before
+
+    def test_a_missing_log_is_exit_3_with_all_else_done(
+        self, site: Popgate, tmp_path: Path
+    ) -> None:
+        done = site.command("once")
+        assert done.returncode == 3
+        assert f"popgate: {tmp_path / 'mail.log'}: does not exist yet\n" in done.stderr
+        assert (site.maps / "pop_before_smtp.lmdb").exists()
+
+    def test_a_bad_trusted_list_keeps_the_last_good_tables(
+        self, site: Popgate, tmp_path: Path
+    ) -> None:
+        (tmp_path / "mail.log").touch()
+        site.trusted.write_text("198.51.100.0/24\n")
+        assert site.command("once").returncode == 0
+        good = (site.maps / "trusted.cidr").read_text()
+        site.trusted.write_text("198.51.100.0/24\nnonsense\n")
+        done = site.command("once")
+        assert done.returncode == 2
+        assert (site.maps / "trusted.cidr").read_text() == good
+
+    def test_a_missing_postfix_is_one_line_and_exit_3(self, site: Popgate, tmp_path: Path) -> None:
+        (tmp_path / "mail.log").write_text(now_line())
+        site.configure(tmp_path / "mail.log", '[postfix]\ncommand_directory = "/nonexistent"\n')
+        done = site.command("once")
+        assert done.returncode == 3
+        assert done.stderr.startswith("popgate: postconf is not in /nonexistent")
+        assert done.stderr.count("\n") == 1
+
+    def test_a_missing_git_is_exit_3_with_the_tables_right(
+        self, site: Popgate, tmp_path: Path
+    ) -> None:
+        (tmp_path / "mail.log").write_text(now_line())
+        bin_ = tmp_path / "bin"
+        bin_.mkdir()
+        done = subprocess.run(
+            [sys.executable, "-m", "tracker", "once", "--config", str(site.file)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PATH": str(bin_)},
+        )
+        assert done.returncode == 3
+        assert "popgate: git is not installed" in done.stderr
+        assert "203.0.113.5" in (site.maps / "pop_before_smtp.txt").read_text()
+
+    def test_a_maps_folder_that_cannot_be_written_is_exit_3(
+        self, site: Popgate, tmp_path: Path
+    ) -> None:
+        (tmp_path / "mail.log").write_text(now_line())
+        site.maps.parent.mkdir(parents=True)
+        site.maps.write_text("a file")
+        done = site.command("once")
+        assert done.returncode == 3
+        assert str(site.maps) in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+class TestByHand:
+    def test_allow_lets_an_address_send_and_revoke_ends_it(self, site: Popgate) -> None:
+        done = site.command("allow", "192.168.1.5", "--for", "10m", "--user", "scanner")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("192.168.1.5 may send until ")
+        (row,) = json.loads(site.command("list", "--json").stdout)
+        assert (row["users"], row["services"]) == (["scanner"], ["allow"])
+        assert site.command("revoke", "192.168.1.5").returncode == 0
+        assert json.loads(site.command("list", "--json").stdout) == []
+        assert site.command("revoke", "192.168.1.5").returncode == 1
+
+    @pytest.mark.parametrize(
+        ("arguments", "why"),
+        [
+            (["allow", "10.1"], "'10.1' is no IP address"),
+            (["allow", "203.0.113.5", "--for", "30"], "expected a time with its unit"),
+            (["allow", "203.0.113.5", "--for", "90d"], "at most 30d"),
+            (["revoke"], "name an ADDRESS, or --user, or both"),
+        ],
+    )
+    def test_what_cannot_be_understood_is_exit_2(
+        self, site: Popgate, arguments: list[str], why: str
+    ) -> None:
+        done = site.command(*arguments)
+        assert done.returncode == 2
+        assert why in done.stderr
+
+    def test_list_before_the_first_run_is_empty(self, site: Popgate) -> None:
+        done = site.command("list", "--json")
+        assert (done.returncode, done.stdout) == (0, "[]\n")
+        assert not site.maps.parent.exists()
+
+
+class TestRender:
+    def test_writes_what_would_be_published_and_check_finds_differences(
+        self, site: Popgate, tmp_path: Path
+    ) -> None:
+        (tmp_path / "mail.log").write_text(now_line())
+        site.command("once")
+        out = str(tmp_path / "out")
+        assert site.command("render", "--out", out).returncode == 0
+        for name in ("trusted.cidr", "pop_before_smtp.txt", "main.cf.snippet"):
+            assert (tmp_path / "out" / name).read_text() == (site.maps / name).read_text()
+        assert site.command("render", "--out", out, "--check").returncode == 0
+        (tmp_path / "out/trusted.cidr").write_text("203.0.113.0/24 OK\n")
+        done = site.command("render", "--out", out, "--check")
+        assert (done.returncode, done.stdout) == (1, f"{out}/trusted.cidr: differs\n")
+
+
+class TestRun:
+    def test_ends_on_sigterm_with_tables_exact_and_state_saved(
+        self, site: Popgate, tmp_path: Path
+    ) -> None:
+        log = tmp_path / "mail.log"
+        log.touch()
+        with site:
+            log.write_text(now_line())
+            site.stop()
+        assert "203.0.113.5" in (site.maps / "pop_before_smtp.txt").read_text()
+        assert json.loads(site.command("list", "--json").stdout)[0]["address"] == "203.0.113.5"
+        assert "event=stopped" in site.said.read_text()
+
+    def test_a_second_one_is_refused_and_once_leaves_it_the_work(
+        self, site: Popgate, tmp_path: Path
+    ) -> None:
+        (tmp_path / "mail.log").touch()
+        with site:
+            second = site.command("run")
+            assert second.returncode == 3
+            assert f"another popgate is at work there (pid {site.pid})" in second.stderr
+            once = site.command("once")
+            assert (once.returncode, once.stderr) == (
+                0,
+                f"popgate: another popgate (pid {site.pid}) is at work; nothing done\n",
+            )
+
+    def test_sighup_takes_up_good_settings_and_keeps_the_old_ones_for_bad(
+        self, site: Popgate, tmp_path: Path
+    ) -> None:
+        from lab.processes import wait_for
+
+        log = tmp_path / "mail.log"
+        log.touch()
+
+        def said(words: str) -> bool:
+            return words in site.said.read_text()
+
+        with site:
+            site.configure(log, '[grants]\nwindow = "soon"\n')
+            site.signal(signal.SIGHUP)
+            wait_for("the complaint", lambda: said("event=bad_configuration"))
+            with log.open("a") as file:
+                file.write(now_line())
+            wait_for("a grant under the old settings", lambda: said("address=203.0.113.5"))
+            site.configure(log, '[grants]\nexclude_networks = ["203.0.113.0/24"]\n')
+            site.signal(signal.SIGHUP)
+            wait_for("the new settings", lambda: said("event=reconfigured"))
+            wait_for("the end of the grant", lambda: said("event=grant_removed"))
+            assert site.stop() == 0
+
+    def test_grants_by_hand_and_their_end_are_taken_up(self, site: Popgate, tmp_path: Path) -> None:
+        from lab.processes import wait_for
+
+        (tmp_path / "mail.log").touch()
+        with site:
+            site.command("allow", "192.168.1.5", "--for", "2s")
+            wait_for(
+                "its end",
+                lambda: "event=grant_removed address=192.168.1.5" in site.said.read_text(),
+            )
+
+    def test_a_bad_configuration_at_the_start_is_exit_2(
+        self, site: Popgate, tmp_path: Path
+    ) -> None:
+        site.configure(tmp_path / "mail.log", "[grants]\nwindow = 3\n")
+        done = site.command("run")
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+
+
+def test_help_names_every_command() -> None:
+    from tracker.cli import popgate as group
+
+    text = popgate("--help").stdout.decode()
+    for name in group.list_commands(None):  # type: ignore[arg-type]
+        assert f"  {name} " in text
+        assert popgate(name, "--help").returncode == 0
+
+
+def test_version_is_the_package_s() -> None:
+    from tracker import __version__
+
+    assert popgate("--version").stdout.decode().strip().endswith(__version__)
+
+
+def test_an_unknown_command_is_exit_2() -> None:
+    done = popgate("lst")
+    assert done.returncode == 2
+    assert b"No such command 'lst'" in done.stderr

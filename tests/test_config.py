@@ -1,0 +1,172 @@
+"""The configuration file: every fault at once, each with its place, and nothing undocumented."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracker import config
+from tracker.errors import ConfigError
+from tracker.settings import BOUNDS, Duration, Settings
+
+ROOT = Path(__file__).parents[1]
+
+
+def faults(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as raised:
+        config.parse(text, "popgate.toml")
+    return raised.value.problems
+
+
+def test_an_empty_file_gives_the_defaults() -> None:
+    assert config.parse("", "popgate.toml") == Settings()
+
+
+def test_the_sample_file_gives_the_defaults_also_when_every_key_is_uncommented() -> None:
+    sample = config.sample()
+    assert config.parse(sample, "sample") == Settings()
+    uncommented = "\n".join(
+        line[1:] if line.startswith("#") and not line.startswith("# ") else line
+        for line in sample.splitlines()
+    )
+    assert config.parse(uncommented, "sample") == Settings()
+    assert len(list(config.settings_table())) == sum(
+        " = " in line for line in uncommented.splitlines() if not line.startswith("#")
+    )
+
+
+def test_what_show_prints_gives_the_same_settings() -> None:
+    text = '[grants]\nwindow = "90s"\nusers = ["a*", "b\\"c"]\n[postfix]\ntable = "cidr"\n'
+    settings = config.parse(text, "popgate.toml")
+    assert config.parse(config.show(settings), "shown") == settings
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("[log]\nfils = []", "popgate.toml:2: unknown key log.fils; the nearest is log.files"),
+        ("[grnts]", "popgate.toml: unknown section [grnts]; the nearest is grants"),
+        ("grants = 3", "popgate.toml: grants is a section: write [grants] and its keys below it"),
+        (
+            "[grants]\n\nwindow = 30",
+            'popgate.toml:3: grants.window = 30: expected a time with its unit, such as "30m", '
+            '"90s" or "24h"',
+        ),
+        (
+            '[grants]\nwindow = "8d"',
+            'popgate.toml:2: grants.window = "8d": expected between 0 and 7d',
+        ),
+        ('[grants]\nscope = "global"', 'popgate.toml:2: grants.scope = "global": expected "ip"'),
+        (
+            '[grants]\nrefuse = ["own", "publc"]',
+            'popgate.toml:2: grants.refuse = ["own", "publc"]: expected list of: "loopback", '
+            '"link-local", "own", "private"',
+        ),
+        (
+            '[grants]\nexclude_networks = ["10.0.0.1/8"]',
+            "popgate.toml:2: grants.exclude_networks = [\"10.0.0.1/8\"]: '10.0.0.1/8' is no network "
+            "(10.0.0.1/8 has host bits set); did you mean 10.0.0.0/8?",
+        ),
+        ("[log]\nfiles = 3", "popgate.toml:2: log.files = 3: Expected `array`, got `int`"),
+        (
+            '[log]\nfiles = ["mail.log"]',
+            'popgate.toml:2: log.files = ["mail.log"]: expected paths from the root, such as '
+            "/var/log/mail.log",
+        ),
+        (
+            '[state]\ndirectory = "here"',
+            'popgate.toml:2: state.directory = "here": expected a path from the root, such as '
+            "/var/lib/popgate",
+        ),
+        (
+            '[audit]\ncommit = "yes"',
+            'popgate.toml:2: audit.commit = "yes": Expected `bool`, got `str`',
+        ),
+        (
+            '[log]\ntimezone = "Mars/Olympus"',
+            'popgate.toml: log.timezone = "Mars/Olympus": expected a zone of /usr/share/zoneinfo, '
+            "such as Europe/Berlin",
+        ),
+        (
+            "[grants]\nipv6_prefix = 64",
+            "popgate.toml: grants.ipv6_prefix = 64 grants networks, which an indexed table cannot "
+            'hold: set postfix.table = "cidr" or take the key out',
+        ),
+    ],
+)
+def test_a_fault_is_named_with_its_place_and_what_was_expected(text: str, fault: str) -> None:
+    assert faults(text) == [fault]
+
+
+def test_all_faults_are_reported_at_once() -> None:
+    assert len(faults('[log]\nfils = 1\nformat = 2\n[x]\n[grants]\nwindow = "soon"\n')) == 4
+
+
+def test_what_is_no_toml_is_said_with_its_line() -> None:
+    (fault,) = faults("[log\n")
+    assert fault.startswith("popgate.toml: not TOML: ")
+    assert "line 1" in fault
+
+
+def test_a_missing_file_says_where_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="popgate config sample prints one"):
+        config.load(tmp_path / "popgate.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("500ms", 0.5),
+        ("90s", 90),
+        ("30m", 1800),
+        ("24h", 86400),
+        ("7d", 604800),
+        ("1.5h", 5400),
+        (0, 0),
+    ],
+)
+def test_a_time_is_a_number_with_its_unit(text: object, seconds: float) -> None:
+    assert config.parse_duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "30", "m", "30 minutes", "-5m", "1e3s", "٣٠m", True, 30, None, []]
+)
+def test_anything_else_is_no_time(text: object) -> None:
+    with pytest.raises(ValueError, match="expected a time with its unit"):
+        config.parse_duration(text)
+
+
+@given(st.integers(0, 10**7))
+def test_a_time_that_is_shown_is_read_as_the_same(milliseconds: int) -> None:
+    value = Duration(milliseconds=milliseconds)
+    shown = config.show_duration(value)
+    assert config.parse_duration(0 if shown == "0" else shown) == value
+
+
+def test_every_time_has_bounds_and_a_default_within_them() -> None:
+    times = {
+        setting.name: setting.default
+        for setting in config.settings_table()
+        if setting.type == "time"
+    }
+    assert times.keys() == BOUNDS.keys()
+    for name, default in times.items():
+        assert BOUNDS[name][0] <= default <= BOUNDS[name][1]
+
+
+@given(st.text(max_size=200))
+def test_no_text_is_a_traceback(text: str) -> None:
+    try:
+        config.parse(text, "popgate.toml")
+    except ConfigError as error:
+        assert all("\n" not in problem for problem in error.problems)
+
+
+def test_the_reference_is_the_one_in_docs() -> None:
+    """`make docs` writes it anew."""
+    assert (ROOT / "docs/configuration.md").read_text(encoding="utf-8") == config.reference()

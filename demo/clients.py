@@ -6,8 +6,8 @@ rcpt                     ask a mail server whether it would take a mail, and lea
 SmtpSession              ask again and again on one connection
 send                     hand over a whole mail
 
-A refused login raises LoginRefused with the server's words. An SMTP refusal is no error: the
-reply is what the caller came for. A server that speaks out of turn raises UnexpectedReply, one
+A refused login raises LoginRefusedError with the server's words. An SMTP refusal is no error: the
+reply is what the caller came for. A server that speaks out of turn raises ReplyError, one
 that hangs up ConnectionError, one that is silent TimeoutError.
 """
 
@@ -16,7 +16,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from types import TracebackType
 from typing import Self
 
 from demo.network import Wire
@@ -26,12 +25,12 @@ TIMEOUT = 10.0
 Reply = tuple[int, str]
 
 
-class LoginRefused(Exception):
+class ReplyError(Exception):
+    """The server did not give the answer that its protocol has for success."""
+
+
+class LoginRefusedError(ReplyError):
     """The server said no to a user name and password."""
-
-
-class UnexpectedReply(Exception):
-    """The server did not answer as its protocol says."""
 
 
 class Dialogue:
@@ -47,9 +46,7 @@ class Dialogue:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def send(self, *lines: str) -> None:
@@ -87,11 +84,11 @@ def pop3_session(
     with Dialogue(wire, client, port) as session:
         greeting = session.receive()
         if not greeting.startswith("+OK"):
-            raise UnexpectedReply(f"POP3 greeting: {greeting}")
+            raise ReplyError(f"POP3 greeting: {greeting}")
         for command in (f"USER {user}", f"PASS {password}"):
             answer = session.ask(command)
             if not answer.startswith("+OK"):
-                raise LoginRefused(answer)
+                raise LoginRefusedError(answer)
         yield session
         with suppress(OSError):
             session.ask("QUIT")
@@ -108,7 +105,7 @@ def imap_login(wire: Wire, client: str, port: int, user: str, password: str) -> 
     with Dialogue(wire, client, port) as session:
         greeting = session.receive()
         if not greeting.startswith("* OK"):
-            raise UnexpectedReply(f"IMAP greeting: {greeting}")
+            raise ReplyError(f"IMAP greeting: {greeting}")
         # Literals, since they can carry any user name, and need no quoting rules.
         name, secret = (text.encode(errors="surrogateescape") for text in (user, password))
         session.send_bytes(
@@ -116,7 +113,7 @@ def imap_login(wire: Wire, client: str, port: int, user: str, password: str) -> 
         )
         answer = _tagged(session, "a")
         if not answer.startswith("a OK"):
-            raise LoginRefused(answer.removeprefix("a "))
+            raise LoginRefusedError(answer.removeprefix("a "))
         session.send("b LOGOUT")
         _tagged(session, "b")
 
@@ -147,9 +144,7 @@ class SmtpSession:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def rcpt(self, sender: str, recipient: str) -> Reply:
@@ -181,14 +176,14 @@ class SmtpSession:
     def _expect(self, code: int, what: str) -> None:
         answer = self._reply()
         if answer[0] != code:
-            raise UnexpectedReply(f"SMTP {what}: {answer[0]} {answer[1]}")
+            raise ReplyError(f"SMTP {what}: {answer[0]} {answer[1]}")
 
     def _reply(self) -> Reply:
         texts = []
         while True:
             line = self._dialogue.receive()
             if not line[:3].isdigit():
-                raise UnexpectedReply(f"SMTP: {line}")
+                raise ReplyError(f"SMTP: {line}")
             texts.append(line[4:])
             if line[3:4] != "-":
                 return int(line[:3]), "\n".join(texts)
@@ -200,7 +195,9 @@ def rcpt(wire: Wire, client: str, port: int, sender: str, recipient: str) -> Rep
         return session.rcpt(sender, recipient)
 
 
-def send(wire: Wire, client: str, port: int, sender: str, recipient: str, body: str) -> Reply:
+def send(  # noqa: PLR0917  # what rcpt takes, and the mail
+    wire: Wire, client: str, port: int, sender: str, recipient: str, body: str
+) -> Reply:
     """Send a mail (`body` with its headers): the reply at its end, or the first refusal."""
     with SmtpSession(wire, client, port) as session:
         return session.send(sender, recipient, body)

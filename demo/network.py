@@ -13,7 +13,7 @@ The namespaces are named popgate-demo-<pid>-<number>-<role>. They go when the co
 with what still runs in them. A run that was killed leaves them behind; the next one on the same
 machine removes every such namespace whose pid is gone. Names of any other form are never touched.
 
-What cannot be set up raises SetupFailed with one line of text. `connect` raises what
+What cannot be set up raises SetupError with one line of text. `connect` raises what
 socket.create_connection raises, and LookupError for a client that was not added.
 """
 
@@ -33,7 +33,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from ipaddress import IPv4Network, ip_address
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 T = TypeVar("T")
@@ -48,7 +47,7 @@ PORTS = range(10001, 32768)
 _numbers = itertools.count()
 
 
-class SetupFailed(Exception):
+class SetupError(Exception):
     """A network or a server could not be set up; the text is one line for people."""
 
 
@@ -65,9 +64,7 @@ class Wire(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
 
     def add_client(self, address: str) -> None:
         """Let clients connect from this address; adding it again changes nothing."""
@@ -105,14 +102,14 @@ class Network:
         try:
             with cls("198.51.100.7"):
                 return None
-        except SetupFailed as error:
+        except SetupError as error:
             return str(error)
 
     def __enter__(self) -> Self:
         if os.geteuid() != 0:
-            raise SetupFailed("only root can make network namespaces")
+            raise SetupError("only root can make network namespaces")
         if shutil.which("ip") is None:
-            raise SetupFailed("the command ip is missing: apt-get install iproute2")
+            raise SetupError("the command ip is missing: apt-get install iproute2")
         number = next(_numbers)
         _remove_stale(number)
         self._prefix = f"popgate-demo-{os.getpid()}-{number}"
@@ -125,9 +122,7 @@ class Network:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._remove()
 
     def _make_mail_host(self) -> None:
@@ -143,22 +138,21 @@ class Network:
         if str(client) in self._places:
             return
         if client.version == 6 and not _has_ipv6():
-            raise SetupFailed(f"{address} needs IPv6, which this kernel has switched off")
+            raise SetupError(f"{address} needs IPv6, which this kernel has switched off")
         mail = self._places[self.host]
         name = self._make_namespace(f"client{len(self._made)}")
         link = f"veth{len(self._made)}"
+        host = self.server_address(address)
         length = client.max_prefixlen
-        # Without link-local addresses the links are usable at once: no duplicate detection. The
-        # mail host's IPv6 address stands on each link, since neighbour discovery asks the link.
-        known = [f"addr add {self.host6}/128 dev {link} nodad"] if client.version == 6 else []
-        nodad = "nodad" if client.version == 6 else ""
         _ip(
             "-n",
             mail,
             script=[
-                f"link add {link} addrgenmode none type veth peer name eth0 netns {name}",
+                f"link add {link} type veth peer name eth0 netns {name}",
+                *_at_once(link),
+                # Neighbour discovery asks for an address of the link itself, ARP for any.
+                *([f"addr add {host}/128 dev {link} nodad"] if client.version == 6 else []),
                 f"link set {link} up",
-                *known,
                 f"route add {client}/{length} dev {link}",
             ],
         )
@@ -167,10 +161,10 @@ class Network:
             name,
             script=[
                 "link set lo up",
-                "link set eth0 addrgenmode none",
-                f"addr add {client}/{length} dev eth0 {nodad}",
+                *_at_once("eth0"),
+                f"addr add {client}/{length} dev eth0" + (" nodad" if client.version == 6 else ""),
                 "link set eth0 up",
-                f"route add {self.server_address(address)}/{length} dev eth0",
+                f"route add {host}/{length} dev eth0",
             ],
         )
         self._places[str(client)] = name
@@ -219,14 +213,12 @@ class Loopback:
             self.add_client(client)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         pass
 
     def add_client(self, address: str) -> None:
         if ip_address(address) not in IPv4Network("127.0.0.0/8"):
-            raise SetupFailed(f"{address} is not in 127.0.0.0/8, the clients that Loopback has")
+            raise SetupError(f"{address} is not in 127.0.0.0/8, the clients that Loopback has")
 
     def server_address(self, client: str) -> str:
         return self.host
@@ -248,7 +240,7 @@ def _pick_port(address: str, taken: set[int]) -> int:
                 probe.bind((address, port))
                 taken.add(port)
                 return port
-    raise SetupFailed(f"no free port between {PORTS.start} and {PORTS.stop - 1}")
+    raise SetupError(f"no free port between {PORTS.start} and {PORTS.stop - 1}")
 
 
 def _inside(name: str, work: Callable[[], T]) -> T:
@@ -281,7 +273,12 @@ def _ip(*arguments: str, script: Sequence[str] = ()) -> None:
     done = subprocess.run(argv, input=text, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         reason = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
-        raise SetupFailed(f"{' '.join(argv)}: {reason}")
+        raise SetupError(f"{' '.join(argv)}: {reason}")
+
+
+def _at_once(link: str) -> list[str]:
+    """No link-local address: its duplicate detection would keep the link busy for a second."""
+    return [f"link set {link} addrgenmode none"] if _has_ipv6() else []
 
 
 def _has_ipv6() -> bool:
@@ -312,5 +309,5 @@ def _remove_namespace(name: str) -> None:
         with suppress(ProcessLookupError):
             os.kill(int(pid), signal.SIGKILL)
     # Another run may remove the same stale namespace at this very moment.
-    with suppress(SetupFailed):
+    with suppress(SetupError):
         _ip("netns", "del", name)

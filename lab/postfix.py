@@ -1,6 +1,7 @@
 """A Postfix of one's own: it accepts mail and discards it, on a port above 10000.
 
-`snippet` goes into main.cf as it stands: what popgate generated is what is tested. Root is needed.
+in_flow_delay is off: a client that asks RCPT and then gives up takes a token each time without
+giving one back, and would wait a second now and then. `snippet` goes into main.cf as it stands: what popgate generated is what is tested. Root is needed.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ default_transport = discard
 local_transport = discard
 relay_transport = discard
 smtpd_peername_lookup = no
+in_flow_delay = 0
 smtpd_client_connection_rate_limit = 0
 smtpd_client_connection_count_limit = 0
 smtpd_error_sleep_time = 0

@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 
 from lab.popgate import Popgate
+from lab.processes import wait_for
 from tests.moments import login_line
+from tracker import __version__
+from tracker.cli import popgate as group
 
 CORPUS = Path(__file__).with_name("corpus")
 BASIC = CORPUS / "dovecot-2.3.19/basic-syslog.rfc3164.log"
@@ -330,8 +333,6 @@ class TestRun:
     def test_sighup_takes_up_good_settings_and_keeps_the_old_ones_for_bad(
         self, site: Popgate, tmp_path: Path
     ) -> None:
-        from lab.processes import wait_for
-
         log = tmp_path / "mail.log"
         log.touch()
 
@@ -352,8 +353,6 @@ class TestRun:
             assert site.stop() == 0
 
     def test_grants_by_hand_and_their_end_are_taken_up(self, site: Popgate, tmp_path: Path) -> None:
-        from lab.processes import wait_for
-
         (tmp_path / "mail.log").touch()
         with site:
             site.command("allow", "192.168.1.5", "--for", "2s")
@@ -372,8 +371,6 @@ class TestRun:
 
 
 def test_help_names_every_command() -> None:
-    from tracker.cli import popgate as group
-
     text = popgate("--help").stdout.decode()
     for name in group.list_commands(None):  # type: ignore[arg-type]
         assert f"  {name} " in text
@@ -381,8 +378,6 @@ def test_help_names_every_command() -> None:
 
 
 def test_version_is_the_package_s() -> None:
-    from tracker import __version__
-
     assert popgate("--version").stdout.decode().strip().endswith(__version__)
 
 

@@ -7,6 +7,7 @@ are refused, since two programs that read them differently would grant the wrong
 from __future__ import annotations
 
 import ipaddress
+import socket
 from functools import lru_cache
 
 from tracker.errors import AddressError
@@ -68,10 +69,11 @@ def _unmapped(one: IPNetwork) -> IPNetwork:
     return ipaddress.ip_network((int(mapped), one.prefixlen - 96))
 
 
-def order(text: str) -> tuple[int, int, int]:
-    """A sort key for addresses and networks: IPv4 before IPv6, each by number."""
-    one = ipaddress.ip_network(text)
-    return one.version, int(one.network_address), one.prefixlen
+def order(text: str) -> tuple[int, bytes, int]:
+    """A sort key for canonical addresses and networks: IPv4 before IPv6, each by number."""
+    address, _, length = text.partition("/")
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return family, socket.inet_pton(family, address), int(length or 128)
 
 
 def subject(address: str, ipv6_prefix: int) -> str:

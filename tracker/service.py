@@ -18,9 +18,12 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from tracker import config
 from tracker.engine import Engine
@@ -29,6 +32,8 @@ from tracker.host import utc_now
 from tracker.reading.sources.watch import Watch
 
 log = logging.getLogger("popgate")
+
+_T = TypeVar("_T")
 
 _FIRST_RETRY = 1.0
 _LAST_RETRY = 60.0
@@ -66,11 +71,11 @@ class Service:
                             engine = new
                             watch.close()
                             watch = self._watch(loop, wake)
-                    more = await self._turn(engine, loop)
+                    more = await self._do(partial(self._turn, engine))
                     watch.refresh()
                     if not more:
                         with contextlib.suppress(TimeoutError):
-                            await asyncio.wait_for(wake.wait(), self._pause(engine, loop))
+                            await asyncio.wait_for(wake.wait(), self._pause(engine))
                     wake.clear()
                 _notify("STOPPING=1")
                 await self._end(engine)
@@ -79,7 +84,7 @@ class Service:
                 engine.close()
         log.info("event=stopped")
 
-    async def _do(self, work: Callable[[], object]) -> object:
+    async def _do(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def _begin(self) -> Engine:
@@ -97,14 +102,14 @@ class Service:
             raise
         return engine
 
-    async def _turn(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> bool:
+    def _turn(self, engine: Engine) -> bool:
         """One step and what is due with it; True when there is more to read at once."""
         try:
             if self._retry:
-                await self._do(engine.recover)
-            more = bool(await self._do(engine.step))
-            await self._do(engine.reread_trusted)
-            await self._late(engine, loop)
+                engine.recover()
+            more = engine.step()
+            engine.reread_trusted()
+            self._late(engine)
         except PopgateError as error:
             self._failed(error)
             return False
@@ -113,17 +118,17 @@ class Service:
         self._retry, self._said = 0.0, ""
         return more
 
-    async def _late(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
+    def _late(self, engine: Engine) -> None:
         """Texts, commit and reload, each when its time has come."""
-        now = loop.time()
+        now = time.monotonic()
         if engine.unsettled() and self._settle_at is None:
             self._settle_at = now + self._settings.audit.interval.total_seconds()
         if self._settle_at is not None and now >= self._settle_at:
             # Set first: a commit that fails waits a whole interval as well.
             self._settle_at = now + self._settings.audit.interval.total_seconds()
-            await self._do(engine.settle)
+            engine.settle()
             self._settle_at = None
-        await self._do(engine.reload)
+        engine.reload()
 
     def _failed(self, error: PopgateError) -> None:
         self._retry = min(max(self._retry * 2, _FIRST_RETRY), _LAST_RETRY)
@@ -131,7 +136,7 @@ class Service:
             self._said = str(error)
             log.error("event=failed error=%r action=%r", str(error), "trying again")
 
-    def _pause(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> float:
+    def _pause(self, engine: Engine) -> float:
         """Seconds until something is due."""
         if self._retry:
             return self._retry
@@ -139,9 +144,9 @@ class Service:
         if (expiry := engine.next_expiry()) is not None:
             due.append((expiry - utc_now()).total_seconds())
         if self._settle_at is not None:
-            due.append(self._settle_at - loop.time())
+            due.append(self._settle_at - time.monotonic())
         if (reload := engine.publisher.reload_due()) is not None:
-            due.append(reload - loop.time())
+            due.append(reload - time.monotonic())
         return max(min(due), 0.0)
 
     async def _reconfigured(self, engine: Engine) -> Engine:

@@ -228,8 +228,8 @@ def test_no_grant_outlives_its_window_or_its_longest_session(steps: list[Any]) -
             last_word[address] = max(last_word.get(address, moment), min(moment, now))
         elif kind == "logout" and session:
             made.apply(Logout(moment, "pop3", user, None, session), now)
-            for known in last_word:
-                last_word[known] = max(last_word[known], min(moment, now))
+            for known, word in last_word.items():
+                last_word[known] = max(word, min(moment, now))
         made.expire(now)
         for grant in made.grants():
             assert grant.expires > now, "a grant that is over is still there"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tracker.deciding.trusted import TrustedList, parse
@@ -67,11 +68,8 @@ def test_octets_hold_exactly_the_addresses_they_say(
         return "*" if span == (0, 255) else str(low) if low == high else f"{low}-{high}"
 
     entry = ".".join(written(span) for span in spans)
-    try:
-        trusted = parse(entry, "trusted.txt")
-    except TrustedError as error:
-        assert "separate blocks" in str(error)
-        return
+    assume(math.prod(high - low + 1 for low, high in spans[:3]) <= 4096)
+    trusted = parse(entry, "trusted.txt")
     octets = [
         data.draw(st.sampled_from([low, high, max(low - 1, 0), min(high + 1, 255)]))
         for low, high in spans

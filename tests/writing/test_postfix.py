@@ -1,4 +1,4 @@
-"""Postfix's own commands, run for real; where one must fail or hang, a stand-in of that name does."""
+"""Postfix's own commands, run for real; where one must hang, a stand-in of that name does."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Site:
             self.calls.append(" ".join(word for word in argv if word != str(config)))
             return run(argv, *rest, strict=strict, absent=absent)
 
-        self.postfix._run = counted  # type: ignore[method-assign]
+        self.postfix._run = counted  # type: ignore[method-assign,assignment]
         self.kind = kind
         self.publisher = self.another()
 
@@ -110,6 +110,28 @@ def test_what_comes_and_goes_is_there_at_once_and_renewals_wait(site: Site) -> N
     assert site.table() == {"203.0.113.5": "200"}
 
 
+def test_many_changes_are_one_transaction_in_the_same_file(lmdb: Site) -> None:
+    lmdb.publisher.match({})
+    inode = (lmdb.folder / "pop_before_smtp.lmdb").stat().st_ino
+    many = {f"203.0.113.{n}": 100 for n in range(200)}
+    lmdb.calls.clear()
+    lmdb.publisher.update(dict(many))
+    assert [call for call in lmdb.calls if call.startswith("postmap")] == [
+        f"postmap -c lmdb:{lmdb.folder}/pop_before_smtp"
+    ]
+    assert lmdb.table() == dict.fromkeys(many, "100")
+    lmdb.publisher.renew({"203.0.113.7": 200})
+    assert lmdb.table() == {"203.0.113.7": "200"}
+    assert (lmdb.folder / "pop_before_smtp.lmdb").stat().st_ino == inode
+    assert not (lmdb.folder / "pop_before_smtp").exists(), "a source beside its table"
+
+
+def test_a_source_that_a_killed_postmap_left_is_removed(lmdb: Site) -> None:
+    (lmdb.folder / "pop_before_smtp").write_text("198.51.100.66 OK\n")
+    lmdb.publisher.prepare()
+    assert not (lmdb.folder / "pop_before_smtp").exists()
+
+
 def test_a_damaged_lmdb_table_is_rebuilt_beside_and_renamed(lmdb: Site) -> None:
     lmdb.publisher.match({"203.0.113.5": 100})
     file = lmdb.folder / "pop_before_smtp.lmdb"
@@ -173,7 +195,12 @@ def test_reloads_come_at_once_and_then_at_most_one_an_interval(
 ) -> None:
     reloads: list[float] = []
     clock = 1000.0
-    monkeypatch.setattr(lmdb.postfix, "reload", lambda: reloads.append(clock) is None)
+
+    def reload() -> bool:
+        reloads.append(clock)
+        return True
+
+    monkeypatch.setattr(lmdb.postfix, "reload", reload)
 
     def change(number: int) -> None:
         lmdb.publisher.put_text(Table("trusted.cidr", "cidr", f"203.0.113.{number} OK\n"))

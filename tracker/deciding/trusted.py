@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import netaddr
 from msgspec import Struct
@@ -36,8 +37,9 @@ class TrustedList:
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self.entries = tuple(entries)
+        self.match = lru_cache(maxsize=65536)(self._match)
 
-    def match(self, address: str) -> Entry | None:
+    def _match(self, address: str) -> Entry | None:
         """The first entry that holds the address, whether it trusts it or takes it out."""
         one = ipaddress.ip_address(address)
         for entry in self.entries:
@@ -47,7 +49,7 @@ class TrustedList:
 
     def trusts(self, address: str) -> bool:
         """Whether the list lets that address relay."""
-        entry = self.match(address)
+        entry = self.match(address) if self.entries else None
         return entry is not None and entry.trusts
 
 

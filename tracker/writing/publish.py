@@ -26,6 +26,10 @@ from tracker.writing.render import GRANT_FILES, GrantTableType, grant_table
 
 log = logging.getLogger("popgate")
 
+_MANY = 50
+"""Changes from which on it is cheaper to write a small lmdb table anew than to change it: postmap
+takes 0.4 ms for a change, and 0.002 ms for an entry of a table that it writes as a whole."""
+
 
 def table_type(settings: PostfixSettings, postfix: Postfix) -> GrantTableType:
     """The type of the grant table that the settings ask for and Postfix can read."""
@@ -72,6 +76,8 @@ class Publisher:
             )
         if stat.S_IMODE(found.st_mode) != 0o700:
             self._directory.chmod(0o700)
+        # What a killed postmap left: next to its table it would bring ended grants back.
+        (self._directory / GRANT_FILES["lmdb"]).unlink(missing_ok=True)
         if not os.access(self._directory, os.W_OK):
             raise PublishError(
                 f"{self._directory}: cannot be written to; the tables stay as they are"
@@ -111,8 +117,11 @@ class Publisher:
         except (OSError, UnicodeDecodeError) as error:
             log.warning("event=unreadable file=%s error=%s action=replaced", path, error)
         staged = self._stage(path, table)
-        os.replace(staged, path)
-        self._sync_folder()
+        try:
+            os.replace(staged, path)
+            self._sync_folder()
+        except OSError as error:
+            raise PublishError(f"{path}: cannot be replaced: {error.strerror}") from error
         if table.kind == "cidr":
             self._reload_wanted = True
         return True
@@ -139,6 +148,11 @@ class Publisher:
         if self.kind == "cidr":
             after = {key: end for key, end in self._live.items() if key not in gone} | {**put}
             self.put_text(grant_table(after))
+            self._live = after
+            return
+        if len(put) + len(gone) > _MANY + len(self._live) / 200:
+            after = {key: end for key, end in self._live.items() if key not in gone} | {**put}
+            self._postfix.replace(self._table, {key: str(end) for key, end in after.items()})
             self._live = after
             return
         # Removed first: if the second command fails, the error is on the safe side.

@@ -1,0 +1,1 @@
+"""What popgate reaches, measured: `make bench`. README.md here explains each figure."""

@@ -1,0 +1,54 @@
+"""Figures: whole processes timed by the operating system's own accounting, and their medians."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Run(NamedTuple):
+    """One finished process: seconds on the wall, seconds of processor, kilobytes at its peak."""
+
+    wall: float
+    cpu: float
+    peak: int
+
+
+def timed(argv: Sequence[str]) -> Run:
+    """Run a command to its end, its output thrown away. Raises RuntimeError if it fails."""
+    began = time.perf_counter()
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise RuntimeError(f"{' '.join(argv)}: exit code {process.returncode}")
+    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
+
+
+def side_by_side(commands: dict[str, Sequence[str]], rounds: int = 5) -> dict[str, Run]:
+    """The median of each figure, the commands taking turns after one round that does not count."""
+    runs: dict[str, list[Run]] = {name: [] for name in commands}
+    for number in range(rounds + 1):
+        for name, argv in commands.items():
+            run = timed(argv)
+            if number:
+                runs[name].append(run)
+    return {
+        name: Run(
+            statistics.median(run.wall for run in those),
+            statistics.median(run.cpu for run in those),
+            int(statistics.median(run.peak for run in those)),
+        )
+        for name, those in runs.items()
+    }
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that `share` of the values do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]

@@ -1,9 +1,9 @@
 """`popgate run`: the asyncio loop that times the engine's steps.
 
-A step runs when a log file changed, when a grant is due to end, when another popgate asks (SIGUSR1)
-and every `log.poll_interval` in any case. The texts and the commit follow `audit.interval` after
-the first change; reloads are timed by the publisher. Steps run one after another in a thread of
-their own, so signals are heard while Postfix is being waited for.
+A step runs when a log file or the trusted list changed, when a grant is due to end, when another
+popgate asks (SIGUSR1) and every `log.poll_interval` in any case. The texts and the commit follow
+`audit.interval` after the first change; reloads are timed by the publisher. Steps run one after
+another in a thread of their own, so signals are heard while Postfix is being waited for.
 
 SIGTERM and SIGINT: a last step, texts and commit, then the end; the tables are exact and the state
 is saved. SIGHUP: settings and trusted list are read anew; bad ones are reported, the old ones stay.
@@ -74,8 +74,9 @@ class Service:
                     more = await self._do(partial(self._turn, engine))
                     watch.refresh()
                     if not more:
-                        with contextlib.suppress(TimeoutError):
-                            await asyncio.wait_for(wake.wait(), self._pause(engine))
+                        due = loop.call_later(self._pause(engine), wake.set)
+                        await wake.wait()
+                        due.cancel()
                     wake.clear()
                 _notify("STOPPING=1")
                 await self._end(engine)
@@ -185,7 +186,7 @@ class Service:
                 log.error("event=failed error=%r action=%r", str(error), "left to the next start")
 
     def _watch(self, loop: asyncio.AbstractEventLoop, wake: asyncio.Event) -> Watch:
-        files = [str(file) for file in self._settings.log.files]
+        files = [str(file) for file in (*self._settings.log.files, self._settings.trusted.file)]
 
         def wakes() -> None:
             # Events may still come in while the loop is being closed.

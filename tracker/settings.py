@@ -47,7 +47,7 @@ class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
             description="How often the files are looked at when inotify reports nothing. "
             "Between 50ms and 60s."
         ),
-    ] = Duration(seconds=1)
+    ] = Duration(seconds=2)
 
 
 class GrantSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import fnmatch
-import ipaddress
 import re
+import socket
 from collections.abc import Iterable
 from datetime import timedelta
 from functools import lru_cache
 
-from tracker.addresses import IPNetwork, network, subject
+from tracker.addresses import network, subject
 from tracker.records import Login
 from tracker.settings import GrantSettings
 
@@ -38,16 +38,14 @@ class GrantPolicy:
         self._users = _globs(settings.users)
         self._exclude_users = _globs(settings.exclude_users)
         self._prefix = settings.ipv6_prefix
-        self._networks: list[tuple[IPNetwork, str]] = [
-            (network(text), "no client has such an address") for text in _NOBODY
-        ]
+        refused = [(text, "no client has such an address") for text in _NOBODY]
         for kind in settings.refuse:
-            own_or_known = own if kind == "own" else _KINDS[kind]
-            self._networks += [(network(text), f"{kind} address") for text in own_or_known]
-        self._networks += [
-            (network(text), f"in {text} of grants.exclude_networks")
-            for text in settings.exclude_networks
+            networks = own if kind == "own" else _KINDS[kind]
+            refused += [(text, f"{kind} address") for text in networks]
+        refused += [
+            (text, f"in {text} of grants.exclude_networks") for text in settings.exclude_networks
         ]
+        self._refused = [(*_span(text), why) for text, why in refused]
         self.refused_address = lru_cache(maxsize=65536)(self._refused_address)
 
     def refusal(self, login: Login) -> str | None:
@@ -66,15 +64,26 @@ class GrantPolicy:
         return self.refused_address(login.address)
 
     def _refused_address(self, address: str) -> str | None:
-        one = ipaddress.ip_address(address)
-        for net, why in self._networks:
-            if one.version == net.version and one in net:
+        packed = _packed(address)
+        for first, last, why in self._refused:
+            # Bytes of one length compare as the numbers they stand for.
+            if len(first) == len(packed) and first <= packed <= last:
                 return why
         return None
 
     def subject(self, address: str) -> str:
         """What a grant for that address is written for: itself, or its IPv6 network."""
         return subject(address, self._prefix)
+
+
+def _packed(address: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+
+
+def _span(text: str) -> tuple[bytes, bytes]:
+    """The first and the last address of a network."""
+    net = network(text)
+    return net.network_address.packed, net.broadcast_address.packed
 
 
 def _globs(patterns: tuple[str, ...]) -> re.Pattern[str]:

@@ -1,7 +1,9 @@
 """A Postfix of one's own: it accepts mail and discards it, on a port above 10000.
 
+`snippet` goes into main.cf as it stands: what popgate generated is what is tested. Root is needed.
+
 in_flow_delay is off: a client that asks RCPT and then gives up takes a token each time without
-giving one back, and would wait a second now and then. `snippet` goes into main.cf as it stands: what popgate generated is what is tested. Root is needed.
+giving one back, and would wait a second now and then.
 """
 
 from __future__ import annotations

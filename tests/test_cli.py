@@ -361,6 +361,27 @@ class TestRun:
                 lambda: "event=grant_removed address=192.168.1.5" in site.said.read_text(),
             )
 
+    def test_a_commit_that_fails_is_said_once_and_stops_nothing(
+        self, site: Popgate, tmp_path: Path
+    ) -> None:
+        log = tmp_path / "mail.log"
+        log.write_text(now_line())
+        site.configure(log, '[audit]\ninterval = "1s"\n')
+        site.command("once")
+        (site.maps / ".git/index.lock").touch()
+        with site:
+            with log.open("a") as file:
+                file.write(now_line("203.0.113.6", session="s2"))
+            wait_for("the complaint", lambda: "index.lock" in site.said.read_text())
+            with log.open("a") as file:
+                file.write(now_line("203.0.113.7", session="s3"))
+            wait_for("the grant", lambda: "address=203.0.113.7" in site.said.read_text())
+            (site.maps / ".git/index.lock").unlink()
+            text = site.maps / "pop_before_smtp.txt"
+            wait_for("the text", lambda: "203.0.113.7" in text.read_text())
+            assert site.stop() == 0
+        assert site.said.read_text().count("index.lock") == 1
+
     def test_a_bad_configuration_at_the_start_is_exit_2(
         self, site: Popgate, tmp_path: Path
     ) -> None:

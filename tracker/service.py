@@ -27,7 +27,13 @@ from typing import TypeVar
 
 from tracker import config
 from tracker.engine import Engine
-from tracker.errors import ConfigError, PopgateError, StoreError
+from tracker.errors import (
+    AuditError,
+    ConfigError,
+    PopgateError,
+    PostfixError,
+    StoreError,
+)
 from tracker.host import utc_now
 from tracker.reading.sources.watch import Watch
 
@@ -49,7 +55,7 @@ class Service:
         self._stopping = False
         self._rereading = False
         self._retry = 0.0
-        self._said = ""
+        self._said: set[str] = set()
         self._settle_at: float | None = None
 
     async def run(self) -> None:
@@ -110,31 +116,43 @@ class Service:
                 engine.recover()
             more = engine.step()
             engine.reread_trusted()
-            self._late(engine)
+            self._settle(engine)
         except PopgateError as error:
-            self._failed(error)
+            self._retry = min(max(self._retry * 2, _FIRST_RETRY), _LAST_RETRY)
+            self._say(error)
             return False
+        self._reload(engine)
         if self._retry:
+            self._retry = 0.0
+            self._said.clear()
             log.info("event=recovered")
-        self._retry, self._said = 0.0, ""
         return more
 
-    def _late(self, engine: Engine) -> None:
-        """Texts, commit and reload, each when its time has come."""
+    def _settle(self, engine: Engine) -> None:
+        """Texts and commit, when their time has come. A commit that fails stops nothing else."""
         now = time.monotonic()
+        interval = self._settings.audit.interval.total_seconds()
         if engine.unsettled() and self._settle_at is None:
-            self._settle_at = now + self._settings.audit.interval.total_seconds()
+            self._settle_at = now + interval
         if self._settle_at is not None and now >= self._settle_at:
-            # Set first: a commit that fails waits a whole interval as well.
-            self._settle_at = now + self._settings.audit.interval.total_seconds()
-            engine.settle()
-            self._settle_at = None
-        engine.reload()
+            self._settle_at = now + interval
+            try:
+                engine.settle()
+                self._settle_at = None
+            except AuditError as error:
+                self._say(error)
 
-    def _failed(self, error: PopgateError) -> None:
-        self._retry = min(max(self._retry * 2, _FIRST_RETRY), _LAST_RETRY)
-        if str(error) != self._said:
-            self._said = str(error)
+    def _reload(self, engine: Engine) -> None:
+        """Reload Postfix when its time has come. One that fails stops nothing else."""
+        try:
+            engine.reload()
+        except PostfixError as error:
+            self._say(error)
+
+    def _say(self, error: PopgateError) -> None:
+        """Report an error once, until all is well again."""
+        if str(error) not in self._said:
+            self._said.add(str(error))
             log.error("event=failed error=%r action=%r", str(error), "trying again")
 
     def _pause(self, engine: Engine) -> float:

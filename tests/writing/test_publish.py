@@ -221,7 +221,7 @@ def test_a_reload_that_fails_is_wanted_still(lmdb: Site, monkeypatch: pytest.Mon
     monkeypatch.setattr(lmdb.postfix, "reload", fail)
     with pytest.raises(PostfixError):
         lmdb.publisher.reload(0.0)
-    assert lmdb.publisher.reload_due() == 5.0
+    assert lmdb.publisher.reload_due() == 60.0
 
 
 def test_the_table_type_is_lmdb_where_postfix_has_it(lmdb: Site) -> None:

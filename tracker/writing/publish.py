@@ -30,6 +30,9 @@ _MANY = 50
 """Changes from which on it is cheaper to write a small lmdb table anew than to change it: postmap
 takes 0.4 ms for a change, and 0.002 ms for an entry of a table that it writes as a whole."""
 
+_RELOAD_RETRY = 60.0
+"""Seconds until a reload that failed is tried again."""
+
 
 def table_type(settings: PostfixSettings, postfix: Postfix) -> GrantTableType:
     """The type of the grant table that the settings ask for and Postfix can read."""
@@ -134,8 +137,7 @@ class Publisher:
         """Reload Postfix if a cidr table changed and the last reload is long enough ago."""
         if not self._reload_wanted or now < self._next_reload:
             return
-        # Set first: a reload that fails is not tried again in a tight loop either.
-        self._next_reload = now + max(self._interval, 1.0)
+        self._next_reload = now + max(self._interval, _RELOAD_RETRY)  # if this one fails
         if self._postfix.reload():
             log.info("event=reload")
         self._next_reload = now + self._interval

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -26,6 +27,8 @@ from lab.popgate import Popgate
 from lab.postfix import Postfix
 from lab.processes import wait_for
 from tests.conftest import require
+from tracker.settings import PostfixSettings
+from tracker.writing import postfix as writing
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("servers_allowed")]
 
@@ -212,6 +215,36 @@ class TestAKilledDaemon:
         ).stdout
         for client in ("198.51.100.7", "203.0.113.9", "203.0.113.20"):
             assert history.count(f"+ {client} ") <= 1
+
+
+def test_a_table_written_as_a_whole_never_shuts_a_granted_client_out(host: Host) -> None:
+    """Ten thousand entries come and go in one transaction while smtpd asks the table."""
+    table = f"lmdb:{host.popgate.maps}/pop_before_smtp"
+    postfix = writing.Postfix(PostfixSettings(config_directory=str(host.postfix.config)))
+    kept = {"198.51.100.7": "9999999999"}
+    many = {f"203.0.{n // 250}.{n % 250 + 1}": "9999999999" for n in range(10_000)}
+    postfix.replace(table, kept)
+    done = threading.Event()
+
+    def rewrite() -> None:
+        for _ in range(25):
+            postfix.replace(table, kept | many)
+            postfix.replace(table, kept)
+        done.set()
+
+    thread = threading.Thread(target=rewrite)
+    session = SmtpSession(host.wire, "198.51.100.7", host.postfix.port)
+    stranger = SmtpSession(host.wire, "203.0.113.9", host.postfix.port)
+    thread.start()
+    answers = 0
+    while not done.is_set():
+        assert session.rcpt()[0] == 250
+        assert stranger.rcpt()[0] == 554
+        answers += 1
+    thread.join()
+    session.close()
+    stranger.close()
+    assert answers > 50
 
 
 def test_a_stopped_daemon_s_table_ends_with_cron_alone(host: Host) -> None:

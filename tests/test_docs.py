@@ -1,0 +1,78 @@
+"""Documentation, commands and settings held against each other."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tracker.cli import popgate
+from tracker.config import settings_table
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+SOURCES = sorted((ROOT / "tracker").rglob("*.py"))
+
+
+def test_every_command_that_the_readme_names_exists() -> None:
+    named = set(re.findall(r"^ {4}(?:\S+/)?popgate ([a-z]+)", README, re.MULTILINE))
+    assert named
+    assert named <= set(popgate.list_commands(None))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("document", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
+def test_links_lead_to_files_that_are_there(document: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text(encoding="utf-8")):
+        assert (document.parent / target).exists(), target
+
+
+def test_every_setting_that_is_named_anywhere_exists() -> None:
+    settings = {setting.name for setting in settings_table()}
+    sections = {name.partition(".")[0] for name in settings}
+    texts = [README, *(file.read_text(encoding="utf-8") for file in (ROOT / "docs").glob("*.md"))]
+    texts += [file.read_text(encoding="utf-8") for file in SOURCES]
+    for text in texts:
+        for section, key in re.findall(r"`([a-z]+)\.([a-z_][a-z_0-9]*)`", text):
+            if section in sections and key not in ("py", "txt", "cidr", "toml", "log"):
+                assert f"{section}.{key}" in settings
+
+
+def test_every_dependency_has_its_sentence() -> None:
+    text = (ROOT / "docs/dependencies.md").read_text(encoding="utf-8")
+    for requirement in PROJECT["dependencies"]:
+        assert f"| [{re.split('[>=<]', requirement)[0]}](" in text
+
+
+def test_every_module_of_the_map_exists_and_every_module_is_on_it() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    for file in SOURCES:
+        if file.name not in ("__init__.py", "__main__.py") and "cli" not in file.parts:
+            assert f"{file.name}`" in text or f"`{file.name}" in text, file.name
+    for name in re.findall(r"`(?:[a-z]+/)*([a-z]+\.py)`", text):
+        assert any(file.name == name for file in SOURCES), name
+
+
+def test_deciding_does_no_io_and_knows_neither_of_the_others() -> None:
+    pure = {"reading", "writing", "os", "subprocess", "pathlib", "sqlite3", "time", "logging", "io"}
+    for file in (ROOT / "tracker/deciding").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+            for name in names:
+                assert not pure & set(name.split(".")), f"{file.name} imports {name}"
+            if isinstance(node, ast.Attribute):
+                assert node.attr not in ("now", "utcnow", "today"), f"{file.name} asks the clock"
+
+
+def test_every_module_begins_with_its_manual_page() -> None:
+    for file in [*SOURCES, *(ROOT / "lab").glob("*.py"), *(ROOT / "bench").glob("*.py")]:
+        assert ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))), file

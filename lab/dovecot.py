@@ -40,7 +40,7 @@ service stats {{
   }}
 }}
 service pop3-login {{
-  service_count = 0
+  {no_restart}
   process_min_avail = 1
   process_limit = 2
   inet_listener pop3 {{
@@ -48,7 +48,7 @@ service pop3-login {{
   }}
 }}
 service imap-login {{
-  service_count = 0
+  {no_restart}
   process_limit = 2
   inet_listener imap {{
     port = {imap_port}
@@ -80,8 +80,8 @@ service pop3-login {{
 }}
 """
 _NEW_HEAD = """
-dovecot_config_version = {version}
-dovecot_storage_version = {version}
+dovecot_config_version = 2.4.0
+dovecot_storage_version = 2.4.0
 """
 _NEW = """
 listen = *, ::
@@ -90,8 +90,6 @@ mail_driver = maildir
 mail_path = {folder}/mail/%{{user}}
 first_valid_uid = 1
 passdb passwd-file {{
-  default_password_scheme = plain
-  auth_username_format = %{{user}}
   passwd_file_path = {folder}/users
 }}
 userdb static {{
@@ -182,9 +180,9 @@ class Dovecot:
             form.format(
                 folder=self._folder,
                 log=self.log,
+                no_restart="service_count = 0" if old else "restart_request_count = unlimited",
                 pop3_port=self.pop3_port,
                 imap_port=self.imap_port,
-                version=".".join(version.split("-", maxsplit=1)[0].split(".")[:3]),
             )
         )
 

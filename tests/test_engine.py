@@ -293,7 +293,36 @@ class TestWithoutAFollower:
         site.to(3600)
         site.engine(follow=False)
         assert site.table() == {}
-        site.engine()
+        again = site.engine()
+        assert site.table() == {}, "its end may have been logged and not been read"
+        again.step()
+        assert site.table().keys() == {"203.0.113.5"}
+
+    def test_a_session_that_ended_meanwhile_is_not_opened_for_a_moment(self, site: Site) -> None:
+        dead = site.engine()
+        site.write(login_line("203.0.113.5"))
+        dead.step()
+        dead.close()
+        site.write(logout_line(at=after(60)))
+        site.to(7200)
+        again = site.engine()
+        assert site.table() == {}
+        again.step()
+        assert site.table() == {}
+
+    def test_a_log_that_cannot_be_read_any_more_keeps_no_session_open(self, site: Site) -> None:
+        engine = site.engine()
+        site.write(login_line("203.0.113.5"))
+        engine.step()
+        site.log.rename(site.folder / "elsewhere")
+        site.to(1799)
+        engine.step()
+        assert site.table().keys() == {"203.0.113.5"}
+        site.to(1860)
+        engine.step()
+        assert site.table() == {}
+        (site.folder / "elsewhere").rename(site.log)
+        engine.step()
         assert site.table().keys() == {"203.0.113.5"}
 
     def test_a_living_follower_s_sessions_stay(self, site: Site) -> None:

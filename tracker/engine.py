@@ -34,6 +34,7 @@ from tracker.writing.publish import Publisher, table_type
 log = logging.getLogger("popgate")
 
 _HEARTBEAT = timedelta(seconds=60)
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Engine:
@@ -46,6 +47,7 @@ class Engine:
         the log was last read. Raises a PopgateError when the settings name what is not there."""
         self.settings = settings
         self._follow = follow
+        self._current = False
         self._clock = clock
         self._policy = GrantPolicy(settings.grants, own_addresses())
         postfix = Postfix(settings.postfix)
@@ -62,7 +64,7 @@ class Engine:
         self._reader: LogReader | None = None
         self._unsettled: list[Change] = []
         self._texts_changed: list[str] = []
-        self._heard = datetime.min.replace(tzinfo=UTC)
+        self._heard = _NEVER
         self._behind = True
 
     def start(self) -> None:
@@ -79,6 +81,7 @@ class Engine:
         with self.store.exclusive():
             self._begin()
             self._behind = True
+            self._current = False
 
     def close(self) -> None:
         """Let go of files and locks."""
@@ -117,6 +120,7 @@ class Engine:
                 events, moved = self._reader.read(now)
                 for event in events:
                     changes += self._ledger.apply(event, now)
+                self._see_whether_current()
             changes += self._ledger.expire(now)
             if moved or now - self._heard >= _HEARTBEAT:
                 self._keep(changes, now, self._reader)
@@ -124,6 +128,14 @@ class Engine:
                 self._keep(changes, now)
             self._publish(changes)
             return self._reader is not None and self._reader.more()
+
+    def _see_whether_current(self) -> None:
+        """Whether all that is logged has been read, and the tables may rest on it."""
+        assert self._reader is not None
+        current = not self._reader.troubles() and (self._current or not self._reader.more())
+        if not current or not self._current:
+            self._behind = True
+        self._current = current
 
     def _refresh(self, now: datetime) -> None:
         if self.store.changed_elsewhere():
@@ -151,11 +163,12 @@ class Engine:
     def rules(self) -> RuleSet:
         """The rules in force: what the tables are rendered from and `decide` walks."""
         expiries = self._ledger.expiries()
-        if not self._follow and self.store.running() is None:
-            read_until, now = self.store.read_until(), self._clock()
-            if read_until is not None:
-                unread = self._ledger.expiries_unread(read_until)
-                expiries = {address: end for address, end in unread.items() if end > now}
+        if not self._current and (self._follow or self.store.running() is None):
+            # The end of a session may have been logged and not been read: it counts as ended when
+            # the log was last read to its end, until somebody has caught up.
+            now, read_until = self._clock(), self.store.read_until() or _NEVER
+            unread = self._ledger.expiries_unread(read_until)
+            expiries = {address: expiries[address] for address, end in unread.items() if end > now}
         return RuleSet(self.trusted, expiries, self.settings.grants.ipv6_prefix)
 
     def _publish(self, changes: Iterable[Change | Ended]) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -117,6 +119,23 @@ class TestScan:
             2,
             b"popgate: unknown log format 'dovcot'; known: dovecot\n",
         )
+
+    def test_large_files_on_a_terminal_have_a_progress_bar(self, tmp_path: Path) -> None:
+        log = tmp_path / "mail.log"
+        log.write_bytes((b"x" * 999 + b"\n") * 60_000 + login_line("203.0.113.5").encode())
+        master, terminal = pty.openpty()
+        command = [sys.executable, "-m", "tracker", "scan", str(log)]
+        process = subprocess.Popen(command, stdout=terminal, stderr=terminal)
+        os.close(terminal)
+        shown = b""
+        with suppress(OSError):  # the end of a terminal is an error, not an end
+            while part := os.read(master, 65536):
+                shown += part
+        os.close(master)
+        assert process.wait(60) == 0
+        assert b"60.0 MB" in shown
+        assert b"203.0.113.5" in shown
+        assert shown.rstrip().endswith(b" s")
 
     def test_a_reader_that_has_gone_is_no_error_message(self) -> None:
         command = f"{sys.executable} -m tracker scan --json {' '.join([str(BASIC)] * 50)} | head -1"

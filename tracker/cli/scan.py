@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from tracker.reading.scanner import Scanner
     from tracker.records import Event
 
-_Show = Callable[[int, "Event"], None]
+_Show = Callable[[int, "Event"], str]
 
 _LARGE = 50_000_000
+_DRAWN_EVERY = 0.1
 _KINDS = ("login", "logout", "failed")
 _ROW = "{:>9}  {:25}  {:6}  {:10}  {:39}  {}"
 
@@ -62,7 +63,7 @@ def scan(
         show: _Show | None = None
         if not summary:
             named = {"file": file} if len(files) > 1 else {}
-            show = partial(_print_json, format_name, named) if as_json else _print_row
+            show = partial(_json_row, format_name, named) if as_json else _text_row
         _scan_file(file, scanner, counts, show)
     seconds = time.perf_counter() - started
     _summarise(counts, seconds, as_json=as_json and summary)
@@ -77,22 +78,27 @@ def _scan_file(file: str, scanner: Scanner, counts: dict[str, int], show: _Show 
     try:
         with ExitStack() as stack:
             source, size = _open(file, stack)
-            advance = _progress(file, size, stack)
+            bar = _progress(file, size, stack)
+            # Rows on a terminal go where the bar stands; it is drawn again below them.
+            clear = "\r\x1b[2K" if bar is not None and sys.stdout.isatty() else ""
             for block in _blocks(source):
                 found = scanner.scan(block)
                 for event in found.events:
                     counts[type(event).__name__.lower()] += 1
-                if show is not None:
-                    line, at = first, 0
+                if show is not None and found.events:
+                    line, at, rows = first, 0, [clear]
                     for event, start in zip(found.events, found.starts, strict=True):
                         line += block.count(b"\n", at, start)
                         at = start
-                        show(line, join.join(event))
+                        rows.append(show(line, join.join(event)))
+                    sys.stdout.write("".join(rows))
                 lines = block.count(b"\n")
                 first += lines
                 counts["lines"] += lines
                 counts["bytes"] += len(block)
-                advance(source)
+                if bar is not None:
+                    sys.stdout.flush()
+                    bar(source)
     except BrokenPipeError:
         raise
     except (OSError, EOFError) as error:
@@ -138,33 +144,39 @@ def _blocks(source: IO[bytes]) -> Iterator[bytes]:
         yield rest + b"\n"
 
 
-def _progress(file: str, size: int, stack: ExitStack) -> Callable[[IO[bytes]], None]:
-    """A bar on stderr for large files on a terminal."""
+def _progress(file: str, size: int, stack: ExitStack) -> Callable[[IO[bytes]], None] | None:
+    """A bar on stderr for large files on a terminal; what it returns draws it anew."""
     if size <= _LARGE or not sys.stderr.isatty():
-        return lambda _source: None
+        return None
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
-    progress = stack.enter_context(
-        Progress(
-            "{task.description}",
-            BarColumn(),
-            DownloadColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
+    progress = Progress(
+        "{task.description}",
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        auto_refresh=False,
+        redirect_stdout=False,
+        transient=True,
     )
+    stack.enter_context(progress)
     task = progress.add_task(os.path.basename(file), total=size)
+    drawn = 0.0
 
-    def advance(source: IO[bytes]) -> None:
+    def draw(source: IO[bytes]) -> None:
+        nonlocal drawn
+        if time.monotonic() - drawn < _DRAWN_EVERY:
+            return
+        drawn = time.monotonic()
         raw = getattr(source, "fileobj", source)  # what gzip has read of the file itself
-        progress.update(task, completed=raw.tell())
+        progress.update(task, completed=raw.tell(), refresh=True)
 
-    return advance
+    return draw
 
 
-def _print_json(format_name: str, named: dict[str, str], line: int, event: Event) -> None:
+def _json_row(format_name: str, named: dict[str, str], line: int, event: Event) -> str:
     import json
 
     row = {
@@ -178,17 +190,17 @@ def _print_json(format_name: str, named: dict[str, str], line: int, event: Event
         "session": event.session,
         "format": format_name,
     }
-    sys.stdout.write(json.dumps(row) + "\n")
+    return json.dumps(row) + "\n"
 
 
-def _print_row(line: int, event: Event) -> None:
+def _text_row(line: int, event: Event) -> str:
     from tracker.texts import printable
 
     kind = type(event).__name__.lower()
     time = event.time.isoformat(timespec="seconds")
     user = printable(event.user or "-")
     row = (str(line), time, kind, event.service or "-", event.address or "-", user)
-    sys.stdout.write(_ROW.format(*row) + "\n")
+    return _ROW.format(*row) + "\n"
 
 
 def _summarise(counts: dict[str, int], seconds: float, *, as_json: bool) -> None:

@@ -121,7 +121,7 @@ def _open(file: str, stack: ExitStack) -> tuple[IO[bytes], int]:
 def _blocks(source: IO[bytes]) -> Iterator[bytes]:
     """Whole lines, some 64 KiB at a time; a last line without its end counts too."""
     from tracker.reading.scanner import LONGEST_LINE
-    from tracker.reading.sources.files import CHUNK
+    from tracker.reading.sources.opened import CHUNK
 
     rest = b""
     skipping = False

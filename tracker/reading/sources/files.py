@@ -5,93 +5,25 @@ elsewhere, and a writer that goes on in the renamed file for a while. A position
 hash of the first bytes). After any pause reading goes on where it stopped, if need be in a rotated
 neighbour, and through all that came after it.
 
-Only whole lines count: what has no \\n yet is read again next time. A line of more than 64 KiB is
-skipped unread, and the position says so: its rest is never taken for a line of its own.
+Only whole lines count (`opened.py`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from errno import ENOENT
 from itertools import pairwise
 from pathlib import Path
 
 from tracker.errors import ReadingError
-from tracker.reading.scanner import LONGEST_LINE
-from tracker.reading.sources.rotated import Bytes, head, neighbours
+from tracker.reading.sources.opened import HEAD, Opened, fingerprint
+from tracker.reading.sources.rotated import head, neighbours
 from tracker.records import Position
-
-CHUNK = 64 * 1024
-"""Bytes read at a time: what fits the processor's cache is scanned fastest."""
 
 QUIET = 60.0
 """Seconds without growth after which a renamed file is let go of, once its successor has grown."""
-
-_HEAD = 1024
-
-
-class _Reading:
-    """One open file and the place up to which its lines were handed out."""
-
-    def __init__(self, path: str, position: Position | None = None) -> None:
-        """Raises OSError; FileNotFoundError too when it does not begin as the `position` says."""
-        self.bytes = Bytes(path)
-        self.offset = position.offset if position else 0
-        self.skipping = position.skipping if position else False
-        self.head = self.bytes.read(position.fingerprint_length, 0) if position else b""
-        self.grew = time.monotonic()
-        if position and _fingerprint(self.head) != position.fingerprint:
-            self.bytes.close()
-            raise FileNotFoundError(ENOENT, "renamed at this moment", path)
-
-    def position(self, name: str) -> Position:
-        print_ = _fingerprint(self.head)
-        return Position(name, *self.bytes.inode, self.offset, len(self.head), print_, self.skipping)
-
-    def same(self) -> bool:
-        """Whether the file is no shorter than what was read, and begins as it began."""
-        if self.bytes.compressed:
-            return True
-        size = self.bytes.status().st_size
-        return size >= self.offset and self.bytes.read(len(self.head), 0) == self.head
-
-    def restart(self) -> None:
-        """Begin anew with a file that was truncated."""
-        self.offset, self.skipping, self.head = 0, False, b""
-
-    def ends_inside_a_line(self) -> bool:
-        """Whether something is left behind the last whole line."""
-        return self.skipping or self.bytes.read(1, self.offset) != b""
-
-    def block(self) -> bytes | None:
-        """The next whole lines; None at the end, or when the file was begun anew meanwhile."""
-        while True:
-            chunk = self.bytes.read(CHUNK, self.offset)
-            if not chunk or not self.same():
-                return None
-            if self.skipping:
-                end = chunk.find(b"\n") + 1
-                self._advance(chunk[: end or len(chunk)], skipping=not end)
-                continue
-            end = chunk.rfind(b"\n") + 1
-            if end:
-                lines = chunk[:end]
-                self._advance(lines, skipping=False)
-                return lines
-            if len(chunk) < LONGEST_LINE:
-                return None  # a line that is still being written
-            self._advance(chunk, skipping=True)
-
-    def _advance(self, read: bytes, *, skipping: bool) -> None:
-        if len(self.head) < _HEAD and len(self.head) == self.offset:
-            self.head += read[: _HEAD - self.offset]
-        self.offset += len(read)
-        self.skipping = skipping
-        self.grew = time.monotonic()
 
 
 class FileSource:
@@ -107,7 +39,7 @@ class FileSource:
         with the rotated files that were written to after `since` (seconds since 1970)."""
         self.path = str(path)
         # The oldest first, and none left out between the first and the last.
-        self._files: list[_Reading] = []
+        self._files: list[Opened] = []
         self._resume = positions
         # What was written before, in neighbours older than all of _files, was read or is not meant.
         self._since = since
@@ -169,12 +101,12 @@ class FileSource:
         a copy of it that is still being made.
         """
         known = known or {}
-        live = head(self.path, _HEAD)
+        live = head(self.path, HEAD)
         for path in paths:
-            if path != self.path and path not in known and _alike(head(path, _HEAD), live):
+            if path != self.path and path not in known and _alike(head(path, HEAD), live):
                 continue
             try:
-                one = _Reading(path, known.get(path))
+                one = Opened(path, known.get(path))
             except FileNotFoundError:
                 if path == self.path and path not in known:
                     continue  # not there yet
@@ -191,7 +123,7 @@ class FileSource:
     def _inodes(self) -> list[tuple[int, int]]:
         return [one.bytes.inode for one in self._files]
 
-    def _drain(self, one: _Reading) -> Iterator[bytes]:
+    def _drain(self, one: Opened) -> Iterator[bytes]:
         if not one.offset and one is self._files[-1]:
             yield from self._read_copies(one, self._missed_copies(one))
         while True:
@@ -207,7 +139,7 @@ class FileSource:
             yield from self._read_copies(one, copies)
             yield from self._read_copies(one, self._missed_copies(one))
 
-    def _read_copies(self, one: _Reading, copies: list[_Reading]) -> Iterator[bytes]:
+    def _read_copies(self, one: Opened, copies: list[Opened]) -> Iterator[bytes]:
         """What copytruncate copied away from `one` before it was read there.
 
         The copies are kept before it: that they were read must be known as long as nothing was
@@ -222,16 +154,16 @@ class FileSource:
             # The rest of a line that was cut in two must not be taken for a line.
             after.skipping = copy.ends_inside_a_line()
 
-    def _saved_copy(self, one: _Reading) -> list[_Reading]:
+    def _saved_copy(self, one: Opened) -> list[Opened]:
         """The copy that has what stood in a truncated file when it was last read."""
         position = one.position(self.path)
         others = [path for path in neighbours(self.path) if _inode(path) not in self._inodes()]
         place = _find(position, others) if position.offset else None
-        return [] if place is None else [_Reading(others[place], position)]
+        return [] if place is None else [Opened(others[place], position)]
 
-    def _missed_copies(self, one: _Reading) -> list[_Reading]:
+    def _missed_copies(self, one: Opened) -> list[Opened]:
         """Copies of which nothing was read, since they were made between two looks at the file."""
-        now = one.bytes.read(_HEAD, 0)
+        now = one.bytes.read(HEAD, 0)
         older = self._older(one, now)
         place = self._files.index(one)
         before = self._files[place - 1] if place else None
@@ -241,16 +173,16 @@ class FileSource:
         else:
             last = before.bytes.status().st_mtime if before else self._since
             older = [path for path in older if _written(path) > last]
-        copies: list[_Reading] = []
+        copies: list[Opened] = []
         for path in older:
-            first = head(path, _HEAD)
+            first = head(path, HEAD)
             # An empty one, or one that begins as the file does, is still being made.
             if first and not _alike(first, now) and _inode(path) not in self._inodes():
                 with suppress(FileNotFoundError):  # renamed at this moment: found at the next look
-                    copies.append(_Reading(path))
+                    copies.append(Opened(path))
         return copies
 
-    def _older(self, one: _Reading, now: bytes) -> list[str]:
+    def _older(self, one: Opened, now: bytes) -> list[str]:
         """The rotated files that are older than `one`, which begins with `now`, the oldest first.
 
         None when it is not found under any name: what is between is found by what follows it.
@@ -262,7 +194,7 @@ class FileSource:
                 return present[:place]
         return []
 
-    def _follow(self) -> list[_Reading]:
+    def _follow(self) -> list[Opened]:
         """Take up the file that the path names now, and those between it and the last one read."""
         inode = _inode(self.path)
         if inode is None or inode in self._inodes():
@@ -309,7 +241,7 @@ def _find(position: Position, paths: list[str]) -> int | None:
             continue
         if not path.endswith(".gz") and _size(path) < position.offset:
             continue
-        if _fingerprint(head(path, position.fingerprint_length)) == position.fingerprint:
+        if fingerprint(head(path, position.fingerprint_length)) == position.fingerprint:
             return place
     return None
 
@@ -343,7 +275,3 @@ def _alike(first: bytes, other: bytes) -> bool:
     """Whether two files begin alike, as far as both go."""
     length = min(len(first), len(other))
     return length > 0 and first[:length] == other[:length]
-
-
-def _fingerprint(first: bytes) -> bytes:
-    return hashlib.blake2b(first, digest_size=16).digest()

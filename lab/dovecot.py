@@ -9,13 +9,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from lab.network import Wire
-from lab.processes import run, stop, wait_for
+from lab.processes import Server, run
 
 _COMMON = """
 protocols = pop3 imap
@@ -112,8 +109,10 @@ service pop3-login {{
 """
 
 
-class Dovecot:
+class Dovecot(Server):
     """One instance; a context manager."""
+
+    name = "Dovecot"
 
     def __init__(self, folder: Path, wire: Wire, users: Mapping[str, str]) -> None:
         """`folder` is its own; `users`: name to password."""
@@ -123,7 +122,6 @@ class Dovecot:
         self.log = folder / "dovecot.log"
         self.pop3_port = wire.free_port()
         self.imap_port = wire.free_port()
-        self.pid = 0
 
     @staticmethod
     def missing() -> list[str]:
@@ -136,34 +134,10 @@ class Dovecot:
             if not have or not Path("/usr/lib/dovecot", part).exists()
         ]
 
-    def __enter__(self) -> Self:
-        version = run(["/usr/sbin/dovecot", "--version"]).split()[0]
-        self._write(version)
+    def _launch(self) -> Path:
+        self._write(run(["/usr/sbin/dovecot", "--version"]).split()[0])
         run(self._wire.command(["/usr/sbin/dovecot", "-c", str(self._folder / "dovecot.conf")]))
-        pid_file = self._folder / "run/master.pid"
-        try:
-            wait_for("Dovecot's pid", lambda: pid_file.exists() and pid_file.read_text().strip())
-            self.pid = int(pid_file.read_text())
-            for port in (self.pop3_port, self.imap_port):
-                wait_for(f"Dovecot on port {port}", partial(self._answers, port))
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """End it and its processes."""
-        if self.pid:
-            stop(self.pid)
-            self.pid = 0
+        return self._folder / "run/master.pid"
 
     def _write(self, version: str) -> None:
         for folder in (self._folder, self._folder / "mail"):
@@ -186,7 +160,10 @@ class Dovecot:
             )
         )
 
-    def _answers(self, port: int) -> bool:
+    def _answers(self) -> bool:
+        return all(self._greets(port) for port in (self.pop3_port, self.imap_port))
+
+    def _greets(self, port: int) -> bool:
         with suppress(OSError), self._wire.connect(self._wire.clients[0], port, 1) as channel:
             return channel.recv(64)[:1] in (b"+", b"*")
         return False

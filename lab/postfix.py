@@ -14,11 +14,9 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from lab.network import Wire
-from lab.processes import run, stop, wait_for
+from lab.processes import Server, run
 
 _MAIN = """
 compatibility_level = 3.6
@@ -66,8 +64,10 @@ postlog unix-dgram n - n - 1 postlogd
 """
 
 
-class Postfix:
+class Postfix(Server):
     """One instance; a context manager."""
+
+    name = "Postfix"
 
     def __init__(
         self, folder: Path, wire: Wire, snippet: str = "", extra: Mapping[str, str] | None = None
@@ -79,7 +79,6 @@ class Postfix:
         self.config = folder / "config"
         self.log = folder / "postfix.log"
         self.port = wire.free_port()
-        self.pid = 0
 
     @staticmethod
     def missing() -> list[str]:
@@ -97,32 +96,10 @@ class Postfix:
         _age(folder / "main.cf")
         return folder
 
-    def __enter__(self) -> Self:
+    def _launch(self) -> Path:
         self._write()
         run(self._wire.command(["/usr/sbin/postfix", "-c", str(self.config), "start"]))
-        pid_file = self._folder / "queue/pid/master.pid"
-        try:
-            wait_for("Postfix's pid", lambda: pid_file.exists() and pid_file.read_text().strip())
-            self.pid = int(pid_file.read_text())
-            wait_for(f"Postfix on port {self.port}", self._answers)
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """End it; the master takes its processes along."""
-        if self.pid:
-            stop(self.pid)
-            self.pid = 0
+        return self._folder / "queue/pid/master.pid"
 
     def reload(self) -> None:
         """`postfix reload`."""

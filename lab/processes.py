@@ -7,8 +7,10 @@ import signal
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 PATIENCE = 20.0
 """Seconds that a server may take to be ready, or to end."""
@@ -64,3 +66,40 @@ def stop(pid: int, *, patience: float = 5.0) -> None:
         except TimeoutError:
             continue
         return
+
+
+class Server(ABC):
+    """A server that detaches itself, known by the pid file of its master; a context manager."""
+
+    name: str
+    pid: int = 0
+
+    @abstractmethod
+    def _launch(self) -> Path:
+        """Start it; the file that its pid comes to stand in."""
+
+    @abstractmethod
+    def _answers(self) -> bool:
+        """Whether clients can use it."""
+
+    def __enter__(self) -> Self:
+        pid_file = self._launch()
+        try:
+            wait_for(
+                f"{self.name}'s pid", lambda: pid_file.exists() and pid_file.read_text().strip()
+            )
+            self.pid = int(pid_file.read_text())
+            wait_for(self.name, self._answers)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End it; the master takes its processes along."""
+        if self.pid:
+            stop(self.pid)
+            self.pid = 0

@@ -6,6 +6,8 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
@@ -30,8 +32,21 @@ POSITION = Position("/var/log/mail.log", 2049, 1234567890123, 2**40, 1024, b"\x0
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "state")
+def open_store(tmp_path: Path) -> Iterator[Callable[[], Store]]:
+    """Opens the same state, as another process would, and closes it in the end."""
+    with ExitStack() as stack:
+
+        def opened() -> Store:
+            made = Store(tmp_path / "state")
+            stack.callback(made.close)
+            return made
+
+        yield opened
+
+
+@pytest.fixture
+def store(open_store: Callable[[], Store]) -> Store:
+    return open_store()
 
 
 def test_what_is_saved_is_read_back_to_the_microsecond(store: Store) -> None:
@@ -72,20 +87,20 @@ def test_a_transaction_that_fails_leaves_everything_as_it_was(store: Store) -> N
 
 
 def test_another_process_s_change_is_noticed_and_one_s_own_is_not(
-    store: Store, tmp_path: Path
+    store: Store, open_store: Callable[[], Store]
 ) -> None:
     store.save([Change("added", GRANT, "login")], NOW)
     assert not store.changed_elsewhere()
-    other = Store(tmp_path / "state")
+    other = open_store()
     other.save([Change("removed", GRANT, "revoked")], NOW)
     assert store.changed_elsewhere()
     assert not store.changed_elsewhere()
 
 
-def test_only_one_process_follows_the_log(store: Store, tmp_path: Path) -> None:
+def test_only_one_process_follows_the_log(store: Store, open_store: Callable[[], Store]) -> None:
     assert store.running() is None
     assert store.claim() is None
-    other = Store(tmp_path / "state")
+    other = open_store()
     assert other.claim() == os.getpid()
     assert other.running() == os.getpid()
     store.close()
@@ -104,12 +119,14 @@ def test_the_claim_ends_with_the_process_however_it_ends(store: Store, tmp_path:
     assert store.running() is None
 
 
-def test_a_claim_can_be_handed_on_within_a_process(store: Store, tmp_path: Path) -> None:
+def test_a_claim_can_be_handed_on_within_a_process(
+    store: Store, open_store: Callable[[], Store]
+) -> None:
     store.claim()
-    other = Store(tmp_path / "state")
+    other = open_store()
     other.take_over(store)
     store.close()
-    assert Store(tmp_path / "state").running() == os.getpid()
+    assert open_store().running() == os.getpid()
 
 
 def test_the_state_is_its_owners_alone(store: Store, tmp_path: Path) -> None:

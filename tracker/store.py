@@ -66,14 +66,21 @@ class Store:
             self._db = sqlite3.connect(
                 self._file, isolation_level=None, timeout=10, check_same_thread=False
             )
+        except sqlite3.Error as error:
+            os.close(self._lock)
+            raise self._failure(error) from error
+        try:
             os.chmod(self._file, 0o600)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._migrate()
             self._version = self._data_version()
         except (sqlite3.Error, OSError) as error:
-            os.close(self._lock)
+            self.close()
             raise self._failure(error) from error
+        except StoreError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let go of the file and of all locks; a second time does nothing."""

@@ -174,10 +174,13 @@ def refused(style: str, name: str, password: str) -> dict[str, bytes]:
     }
 
 
-def assert_harmless(found: list[Event]) -> None:
+def assert_harmless(found: list[Event], *names: str) -> None:
     assert [event for event in found if isinstance(event, Login)] == []
     assert {event.address for event in found} <= {CLIENT, None}
-    assert {event.session for event in found} <= {SESSION, None}
+    # An account whose own name has a line feed can end a session, as Dovecot 2.3 splits its lines;
+    # it takes an admin who allows every character (auth_username_chars) to make one.
+    if not any("\n" in name for name in names):
+        assert {event.session for event in found} <= {SESSION, None}
 
 
 STYLES = pytest.mark.parametrize("style", HEADS)
@@ -191,7 +194,7 @@ def test_a_refused_name_gives_no_login_and_no_other_address(
     for what, text in refused(style, name, password).items():
         found = events(text)
         try:
-            assert_harmless(found)
+            assert_harmless(found, name)
         except AssertionError as error:
             raise AssertionError(f"{what}: {text!r} gives {found}") from error
 
@@ -202,7 +205,7 @@ def test_lines_of_refused_names_one_after_another_give_no_login(
     style: str, name: str, other: str
 ) -> None:
     lines = [*refused(style, name, other).values(), *refused(style, other, name).values()]
-    assert_harmless(events(b"".join(lines)))
+    assert_harmless(events(b"".join(lines)), name, other)
 
 
 @STYLES
@@ -221,7 +224,7 @@ def test_a_login_has_the_address_that_the_server_saw(style: str, name: str) -> N
 def test_a_logout_is_that_of_its_own_session_or_none(style: str, name: str) -> None:
     text = mail_process(style, name, "Disconnected: Logged out in=8 out=469 deleted=0")
     found = events(text)
-    assert_harmless(found)
+    assert_harmless(found, name)
     if len(name) <= 100 and not re.search("[<>()\n]", name):
         assert [(type(one), one.service, one.session) for one in found] == [
             (Logout, "imap", SESSION)

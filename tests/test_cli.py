@@ -236,6 +236,22 @@ class TestOnce:
         assert done.returncode == 2
         assert (site.maps / "trusted.cidr").read_text() == good
 
+    def test_a_bad_trusted_list_keeps_nobody_from_ending_grants(
+        self, site: Popgate, tmp_path: Path
+    ) -> None:
+        (tmp_path / "mail.log").write_text(now_line())
+        site.configure(tmp_path / "mail.log", '[grants]\nwindow = "1s"\n')
+        site.command("once")
+        site.trusted.write_text("nonsense\n")
+        text = site.maps / "pop_before_smtp.txt"
+        assert "203.0.113.5" in text.read_text()
+
+        def ended() -> bool:
+            assert site.command("expire").returncode == 0
+            return "203.0.113.5" not in text.read_text()
+
+        wait_for("the end of the grant", ended)
+
     def test_a_missing_postfix_is_one_line_and_exit_3(self, site: Popgate, tmp_path: Path) -> None:
         (tmp_path / "mail.log").write_text(now_line())
         site.configure(tmp_path / "mail.log", '[postfix]\ncommand_directory = "/nonexistent"\n')

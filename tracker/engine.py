@@ -58,12 +58,13 @@ class Engine:
             settings.postfix.min_reload_interval.total_seconds(),
         )
         self._history = audit.History(settings.tables.directory)
-        self.trusted, self._trusted_seen = read_trusted(settings.trusted.file)
+        self.trusted, self._trusted_seen = self._first_trusted()
         self.store = Store(settings.state.directory)
         self._ledger = Ledger(self._policy)
         self._reader: LogReader | None = None
         self._unsettled: list[Change] = []
         self._texts_changed: list[str] = []
+        self._repaired = False
         self._heard = _NEVER
         self._behind = True
 
@@ -72,9 +73,21 @@ class Engine:
         with self.store.exclusive():
             self.publisher.prepare()
             self._begin()
-            self.publisher.match(self.rules().granted())
+            self._repaired = self.publisher.match(self.rules().granted())
             self._behind = False
-            self._put_policy()
+            if self._follow:
+                self._put_policy()
+
+    def _first_trusted(self) -> tuple[trusted.TrustedList, tuple[int, ...]]:
+        """The trusted list. One that is bad must keep nobody from ending grants, so only the
+        follower, who writes it to Postfix, insists on it."""
+        try:
+            return read_trusted(self.settings.trusted.file)
+        except TrustedError as error:
+            if self._follow:
+                raise
+            log.warning("event=bad_trusted_list error=%r action=%r", str(error), "left as it is")
+            return trusted.TrustedList(), ()
 
     def recover(self) -> None:
         """After an error: forget what was read but not saved, and go on from the store."""
@@ -192,7 +205,7 @@ class Engine:
 
     def unsettled(self) -> bool:
         """Whether `settle` has something to do."""
-        return bool(self._unsettled or self._texts_changed)
+        return bool(self._unsettled or self._texts_changed or self._repaired)
 
     def settle(self) -> None:
         """The slow path: renewed expiries, the texts beside the table, the commit.
@@ -210,6 +223,7 @@ class Engine:
                 self._history.commit(audit.message(self._unsettled, self._texts_changed))
             self._unsettled.clear()
             self._texts_changed.clear()
+            self._repaired = False
 
     def reload(self) -> None:
         """Reload Postfix when a table needs it and it is time."""

@@ -13,7 +13,6 @@ from tests.reading.scanning import FORGED, events, logins, numbered, scanner
 from tracker.records import Event, Login
 
 CORPUS = Path(__file__).parents[1] / "corpus"
-RECORDED_BESIDE = Path("/work/shared/corpus")
 
 DEFAULT_ELEMENTS = [
     "dovecot-2.3.19/basic-syslog.rfc3164",
@@ -130,12 +129,10 @@ def test_the_forged_address_never_appears(name: str) -> None:
 
 
 def test_logs_of_other_servers_give_no_dovecot_event() -> None:
-    if not RECORDED_BESIDE.is_dir():
-        pytest.skip(f"{RECORDED_BESIDE}: the logs of other servers are not on this machine")
-    logs = [path for path in sorted(RECORDED_BESIDE.rglob("*.log")) if "dovecot" not in str(path)]
-    assert {path.name: events(path.read_bytes()) for path in logs} == {
-        path.name: [] for path in logs
-    }
+    logs = [path for path in sorted(CORPUS.rglob("*.log")) if "dovecot" not in path.parent.name]
+    assert len(logs) >= 7
+    for path in logs:
+        assert events(path.read_bytes()) == [], path
 
 
 @pytest.mark.parametrize("name", DEFAULT_ELEMENTS)

@@ -7,8 +7,10 @@ import os
 import random
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from freezegun import freeze_time
@@ -610,15 +612,30 @@ def test_the_rest_of_a_line_that_is_too_long_is_no_line_after_a_rotation(log: Lo
 # What cannot be read
 
 
-def test_a_file_without_permission_is_an_error_and_read_when_it_is_permitted(log: Log) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root may read everything; what is no file is refused in the tests below")
-    lines = log.append(2)
-    log.path.chmod(0)
-    with pytest.raises(PermissionError):
-        log.poll()
-    log.path.chmod(0o600)
-    assert log.poll() == lines
+@contextmanager
+def nobody() -> Iterator[None]:
+    """Root may read everything; as nobody it may not."""
+    me = os.geteuid()
+    if me == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(me)
+
+
+def test_a_file_without_permission_is_an_error_and_read_when_it_is_permitted() -> None:
+    with TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)  # pytest's own are closed to nobody
+        log = Log(Path(folder) / "mail.log")
+        lines = log.append(2)
+        log.path.chmod(0)
+        with nobody(), pytest.raises(PermissionError):
+            log.poll()
+        log.path.chmod(0o644)
+        with nobody():
+            assert log.poll() == lines
+        log.source.close()
 
 
 def test_a_folder_is_refused_each_time(log: Log) -> None:

@@ -86,12 +86,13 @@ class Publisher:
                 f"{self._directory}: cannot be written to; the tables stay as they are"
             )
 
-    def match(self, wanted: Mapping[str, int]) -> None:
-        """Compare the grant table with what is wanted and apply the difference alone."""
+    def match(self, wanted: Mapping[str, int]) -> bool:
+        """Compare the grant table with what is wanted and apply the difference alone; True when
+        there was one."""
         self._live = self._read()
-        gone = self._live.keys() - wanted.keys()
-        late = {key: end for key, end in wanted.items() if self._live.get(key) != end}
-        self._apply(late, gone)
+        differed = self._live != wanted
+        self.renew(wanted)
+        return differed
 
     def update(self, wanted: Mapping[str, int | None]) -> None:
         """The fast path: addresses that come or go (None) reach the table now.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 Stamps = Literal["rfc3164", "rfc3339"]
-_BEGIN = datetime(2026, 11, 24, tzinfo=UTC)
+_BEGIN = datetime(2026, 3, 10, tzinfo=UTC)
 
 
 def write(path: Path, count: int, stamps: Stamps, seed: int = 1) -> None:

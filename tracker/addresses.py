@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from functools import lru_cache
 
 from tracker.errors import AddressError
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-@lru_cache(maxsize=65536)
 def canonical(text: str) -> str | None:
     """The one way to write the address that `text` names, or None when it is no address.
 
@@ -23,11 +21,14 @@ def canonical(text: str) -> str | None:
     """
     try:
         if ":" not in text:
-            return str(ipaddress.IPv4Address(text))
+            # Four whole octets without leading zeros, or an error: inet_pton(3). What it takes is
+            # canonical as it stands.
+            socket.inet_pton(socket.AF_INET, text)
+            return text
         if "%" in text:
             return None
         address = ipaddress.IPv6Address(text)
-    except ValueError:
+    except (ValueError, OSError):
         return None
     return str(address.ipv4_mapped or address)
 

@@ -94,7 +94,7 @@ def _compile(path: Path, number: int, written: _Written, define: dict[str, str])
         text = text.replace("{" + name + "}", meaning)
     for field in FIELDS:
         if f"(?P<{field}>" not in text:
-            text += f"(?P<{field}>(?!))?"  # a group that never matches reads as null
+            text += f"(?:(?P<{field}>(?!))|)"  # a group that never matches reads as null
     try:
         regex = re.compile(text, re.ASCII)
     except re.error as error:

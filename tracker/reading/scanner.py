@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from socket import AF_INET, inet_pton
 from typing import NamedTuple
 
 from msgspec import structs
@@ -90,15 +91,22 @@ class Scanner:
         # One loop, nothing called that need not be: this is where a large log spends its time.
         events: list[Event] = []
         starts: list[int] = []
-        known, read, ends = self._stamps.known, self._stamps.read, style.ends
+        read, ends = self._stamps.read, style.ends
+        last, time = "", None
         for match in style.regex.finditer(text):
             make, groups = ends[match.lastindex or 0]
             stamp, service, user, address, session = match.group(*groups)
-            time = known.get(stamp) or read(stamp)
+            if stamp != last:
+                last, time = stamp, read(stamp)
             if time is None:
                 continue
-            if address is not None and (address := canonical(address)) is None:
-                continue
+            if address is not None:
+                try:
+                    inet_pton(AF_INET, address)  # most are IPv4, and this is what makes one so
+                except OSError:
+                    address = canonical(address)
+                    if address is None:
+                        continue
             if not user:
                 user = None
             elif not user.isascii():
@@ -112,7 +120,7 @@ def _styles(one: Format) -> Iterator[_Style]:
     tags = "|".join(re.escape(tag) for tag in one.tags)
     if tags:
         host = rf"\n({STAMP}) {_HOST} "
-        yield _style(one, host, rf"{host}(?:{tags})(?:\[[0-9]{{1,10}}+\])?: ")
+        yield _style(one, host, rf"{host}(?:{tags})(?:\[[0-9]{{1,10}}+\]|): ")
         rfc5424 = rf"\n<[0-9]{{1,3}}+>1 ({STAMP}) {_HOST} "
         message = r"[^ \n]++ [^ \n]++ (?:-|(?:\[(?:[^\]\\\n]|\\.)*+\])++) {1,2}(?:\xef\xbb\xbf)?"
         yield _style(one, rfc5424, rf"{rfc5424}(?:{tags}) {message}")
@@ -141,24 +149,22 @@ def _style(one: Format, looks: str, head: str) -> _Style:
 
 def prove(one: Format) -> Iterator[str]:
     """The faults that a format's own examples show, one line each; none for a sound format."""
+    scanner = Scanner([one], StampReader(datetime(2026, 11, 24, 12, tzinfo=UTC), UTC))
     for example in one.examples:
-        found = _first(one, example)
+        found = _first(scanner, example)
         meant = (example.event, example.service, example.user, example.address, example.session)
         if found != meant:
             yield f"this example gives {found}, not {meant}: {example.line}"
     for counter in one.counter_examples:
-        found = _first(one, counter)
+        found = _first(scanner, counter)
         if found is not None and found[0] == "login":
             yield f"this counter-example ({counter.why}) gives a login: {counter.line}"
 
 
 def _first(
-    one: Format, example: Example | CounterExample
+    scanner: Scanner, example: Example | CounterExample
 ) -> tuple[str, str | None, str | None, str | None, str | None] | None:
-    stamps = StampReader(datetime(2026, 11, 24, 12, tzinfo=UTC), UTC)
-    events = (
-        Scanner([one], stamps).scan(example.line.encode("utf-8", "surrogateescape") + b"\n").events
-    )
+    events = scanner.scan(example.line.encode("utf-8", "surrogateescape") + b"\n").events
     if not events:
         return None
     event = events[0]

@@ -16,17 +16,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 
-STAMP = (
-    r"(?:[A-Z][a-z][a-z] [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}"
-    r"|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9}+)?"
-    r"(?:Z|[+-][0-9]{2}:?[0-9]{2})?)"
-)
-"""A regular expression (no groups) for every stamp that `StampReader` reads."""
+_TWO = "[0-9][0-9]"
+_TIME = f"{_TWO}:{_TWO}:{_TWO}"
+STAMP = rf"(?:[A-Z][a-z][a-z] [ 0-9][0-9] {_TIME}|[0-9][0-9T:.+Z-]{{9,40}}+(?: {_TIME})?+)"
+"""A regular expression (no groups) for every stamp that `StampReader` reads, and for more: tried
+on each line of a log, it finds where a stamp ends; the reader finds whether it is one."""
 
 FUTURE = timedelta(minutes=1)
 _AHEAD = timedelta(days=1)
 _KEPT = timedelta(minutes=10)
-_KNOWN = 4096
+_KNOWN = 1440
+_MINUTE = timedelta(seconds=59)
+_HOUR = timedelta(minutes=59, seconds=59)
 _MONTHS = {
     name: number
     for number, name in enumerate(
@@ -36,51 +37,82 @@ _MONTHS = {
 
 
 class StampReader:
-    """Reads stamps against a `now` that is set anew for each block of lines.
-
-    Neighbouring lines share their second: `known` holds what was read and is sure to hold for
-    the present `now`, so a caller in a hurry may look there first.
-    """
+    """Reads stamps against a `now` that is set anew for each block of lines."""
 
     def __init__(self, now: datetime, zone: tzinfo | None = None) -> None:
         """`zone` is where stamps without an offset were written; None is the host's own."""
-        self.known: dict[str, datetime] = {}
+        # For stamps without a year: where an hour begins that has all its minutes once, and the
+        # seconds of a minute in one.
+        self._hours: dict[str, datetime | None] = {}
+        self._minutes: dict[str, list[datetime]] = {}
         self._zone = zone
         self._now = now
+        self._limit = now + FUTURE
         self._basis = now
 
     def set_now(self, now: datetime) -> None:
         """Move the clock. A stamp's year depends on it, and so does what counts as the future."""
         # Not for long: an hour after the clocks went back, the same stamp is another moment.
         if now < self._now or now - self._basis > _KEPT:
-            self.known.clear()
+            self._hours.clear()
+            self._minutes.clear()
             self._basis = now
         self._now = now
+        self._limit = now + FUTURE
 
     def read(self, stamp: str) -> datetime | None:
         """The moment that `stamp` names, at most now when it lies in the future."""
-        moment = self._parse(stamp)
-        if moment is None:
+        try:
+            if stamp[0] >= "A":
+                seconds = self._minutes.get(stamp[:12])
+                if seconds is not None:
+                    return seconds[int(stamp[13:])]
+                moment = self._yearless(stamp)
+            else:
+                moment = self._iso(stamp)
+        except (ValueError, IndexError, OverflowError):  # no such date, or none that UTC can name
             return None
-        if moment > self._now + FUTURE:
+        if moment is not None and moment > self._limit:
             return self._now
-        if len(self.known) >= _KNOWN:
-            self.known.clear()
-        self.known[stamp] = moment
         return moment
 
-    def _parse(self, stamp: str) -> datetime | None:
-        try:
-            if stamp[:1].isalpha():
-                return self._nearest(self._years(stamp), self._now + _AHEAD)
-            if stamp[17:19] == "60":  # a leap second has no place in datetime
-                stamp = f"{stamp[:17]}59{stamp[19:]}"
-            moment = datetime.fromisoformat(stamp)
-            if moment.tzinfo is not None:
-                return moment.astimezone(UTC)
-            return self._nearest(iter((moment,)))
-        except (ValueError, OverflowError):  # no such date, or none that UTC can name
+    def _iso(self, stamp: str) -> datetime | None:
+        if stamp[17:19] == "60":  # a leap second has no place in datetime
+            stamp = f"{stamp[:17]}59{stamp[19:]}"
+        moment = datetime.fromisoformat(stamp)
+        if moment.tzinfo is UTC:
+            return moment
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+        return self._nearest(iter((moment,)))
+
+    def _yearless(self, stamp: str) -> datetime | None:
+        """Takes the whole minute along, for the lines that follow."""
+        minute, hour = stamp[:12], stamp[:9]
+        if hour not in self._hours:
+            if len(self._hours) >= _KNOWN:
+                self._hours.clear()
+            first, last = self._slowly(f"{hour}:00:00"), self._slowly(f"{hour}:59:59")
+            regular = first is not None and last is not None and last - first == _HOUR
+            self._hours[hour] = first if regular else None
+        begin = self._hours[hour]
+        if begin is None:
+            return self._slowly(stamp)
+        number, second = int(stamp[10:12]), int(stamp[13:])
+        if number > 59 or second > 60:
             return None
+        begin += timedelta(minutes=number)
+        if begin + _MINUTE > self._limit:
+            return begin + timedelta(seconds=min(second, 59))
+        if len(self._minutes) >= _KNOWN:
+            self._minutes.clear()
+        # A leap second is the second before it, since datetime has none.
+        seconds = [begin + timedelta(seconds=min(n, 59)) for n in range(61)]
+        self._minutes[minute] = seconds
+        return seconds[second]
+
+    def _slowly(self, stamp: str) -> datetime | None:
+        return self._nearest(self._years(stamp), self._now + _AHEAD)
 
     def _years(self, stamp: str) -> Iterator[datetime]:
         month = _MONTHS.get(stamp[:3])

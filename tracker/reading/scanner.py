@@ -22,7 +22,7 @@ from msgspec import structs
 
 from tracker.addresses import canonical
 from tracker.reading.patterns import FIELDS, CounterExample, Example, Format
-from tracker.reading.timestamps import STAMP, StampReader
+from tracker.reading.timestamps import ISO, STAMP, YEARLESS, StampReader
 from tracker.records import Event, Failed, Login, Logout
 
 LONGEST_LINE = 64 * 1024
@@ -119,8 +119,10 @@ class Scanner:
 def _styles(one: Format) -> Iterator[_Style]:
     tags = "|".join(re.escape(tag) for tag in one.tags)
     if tags:
-        host = rf"\n({STAMP}) {_HOST} "
-        yield _style(one, host, rf"{host}(?:{tags})(?:\[[0-9]{{1,10}}+\]|): ")
+        # The reader of stamps says what is one; to find the line, its length is enough.
+        for stamp, found in ((YEARLESS, r"[A-Z][^\n]{14}"), (ISO, ISO)):
+            line = rf"{_HOST} (?:{tags})(?:\[[0-9]{{1,10}}+\]|): "
+            yield _style(one, rf"\n({stamp}) {_HOST} ", rf"\n({found}) {line}")
         rfc5424 = rf"\n<[0-9]{{1,3}}+>1 ({STAMP}) {_HOST} "
         message = r"[^ \n]++ [^ \n]++ (?:-|(?:\[(?:[^\]\\\n]|\\.)*+\])++) {1,2}(?:\xef\xbb\xbf)?"
         yield _style(one, rfc5424, rf"{rfc5424}(?:{tags}) {message}")

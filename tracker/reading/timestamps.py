@@ -13,15 +13,19 @@ that cannot be read gives None.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 
 _TWO = "[0-9][0-9]"
 _TIME = f"{_TWO}:{_TWO}:{_TWO}"
-STAMP = rf"(?:[A-Z][a-z][a-z] [ 0-9][0-9] {_TIME}|[0-9][0-9T:.+Z-]{{9,40}}+(?: {_TIME})?+)"
-"""A regular expression (no groups) for every stamp that `StampReader` reads, and for more: tried
-on each line of a log, it finds where a stamp ends; the reader finds whether it is one."""
+YEARLESS = rf"[A-Z][a-z][a-z] [ 0-9][0-9] {_TIME}"
+ISO = rf"[0-9][0-9T:.+Z-]{{9,40}}+(?: {_TIME})?+"
+STAMP = f"(?:{YEARLESS}|{ISO})"
+"""Regular expressions (no groups) for every stamp that `StampReader` reads, and for more: they find
+where a stamp ends; the reader finds whether it is one."""
 
+_YEARLESS = re.compile(YEARLESS, re.ASCII)
 FUTURE = timedelta(minutes=1)
 _AHEAD = timedelta(days=1)
 _KEPT = timedelta(minutes=10)
@@ -88,6 +92,8 @@ class StampReader:
 
     def _yearless(self, stamp: str) -> datetime | None:
         """Takes the whole minute along, for the lines that follow."""
+        if not _YEARLESS.fullmatch(stamp):
+            return None
         minute, hour = stamp[:12], stamp[:9]
         if hour not in self._hours:
             if len(self._hours) >= _KNOWN:

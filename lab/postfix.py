@@ -92,8 +92,9 @@ class Postfix(Server):
     def configuration(folder: Path) -> Path:
         """A configuration folder that Postfix's commands can use before any server runs."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "main.cf").write_text("compatibility_level = 3.6\n")
-        _age(folder / "main.cf")
+        for name, text in (("main.cf", "compatibility_level = 3.6\n"), ("master.cf", "")):
+            (folder / name).write_text(text)
+            _age(folder / name)
         return folder
 
     def _launch(self) -> Path:

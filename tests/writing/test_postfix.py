@@ -96,6 +96,14 @@ def test_a_postfix_that_does_not_run_needs_no_reload(
     assert not postfix.running()
 
 
+def test_what_main_cf_names_is_found(postfix: Postfix, postfix_config: Path) -> None:
+    maps = Path("/var/lib/popgate/maps")
+    assert not postfix.names(maps)
+    with (postfix_config / "main.cf").open("a") as file:
+        file.write(f"popgate_dir = {maps}\nsmtpd_client_restrictions = cidr:$popgate_dir/x\n")
+    assert postfix.names(maps)
+
+
 def test_only_root_may_reload(postfix: Postfix, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     with pytest.raises(PostfixError, match="only root may reload Postfix: run `postfix reload`"):

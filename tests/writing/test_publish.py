@@ -201,6 +201,7 @@ def test_reloads_come_at_once_and_then_at_most_one_an_interval(
         return True
 
     monkeypatch.setattr(lmdb.postfix, "reload", reload)
+    monkeypatch.setattr(lmdb.postfix, "names", lambda _: True)
 
     def change(number: int) -> None:
         lmdb.publisher.put_text(Table("trusted.cidr", "cidr", f"203.0.113.{number} OK\n"))
@@ -219,9 +220,19 @@ def test_a_reload_that_fails_is_wanted_still(lmdb: Site, monkeypatch: pytest.Mon
 
     lmdb.publisher.put_text(Table("trusted.cidr", "cidr", "203.0.113.5 OK\n"))
     monkeypatch.setattr(lmdb.postfix, "reload", fail)
+    monkeypatch.setattr(lmdb.postfix, "names", lambda _: True)
     with pytest.raises(PostfixError):
         lmdb.publisher.reload(0.0)
     assert lmdb.publisher.reload_due() == 60.0
+
+
+def test_a_postfix_that_does_not_name_the_folder_is_not_reloaded(
+    lmdb: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lmdb.postfix, "reload", lambda: pytest.fail("reloaded"))
+    lmdb.publisher.put_text(Table("trusted.cidr", "cidr", "203.0.113.5 OK\n"))
+    lmdb.publisher.reload(0.0)
+    assert lmdb.publisher.reload_due() is None
 
 
 def test_the_table_type_is_lmdb_where_postfix_has_it(lmdb: Site) -> None:

@@ -94,6 +94,12 @@ class Postfix:
         except (OSError, UnicodeDecodeError):
             return False
 
+    def names(self, folder: Path) -> bool:
+        """Whether main.cf or master.cf of this instance name a folder."""
+        set_ = self._run(["postconf", *self._config, "-n"], strict=False)
+        overridden = self._run(["postconf", *self._config, "-P"], strict=False)
+        return str(folder) in set_ + overridden
+
     def reload(self) -> bool:
         """Have all Postfix processes read their tables anew; False when Postfix is not running.
 

@@ -135,11 +135,14 @@ class Publisher:
         return self._next_reload if self._reload_wanted else None
 
     def reload(self, now: float) -> None:
-        """Reload Postfix if a cidr table changed and the last reload is long enough ago."""
+        """Reload Postfix if a cidr table changed and the last reload is long enough ago.
+
+        A Postfix that does not name the folder yet has nothing to read anew.
+        """
         if not self._reload_wanted or now < self._next_reload:
             return
         self._next_reload = now + max(self._interval, _RELOAD_RETRY)  # if this one fails
-        if self._postfix.reload():
+        if self._postfix.names(self._directory) and self._postfix.reload():
             log.info("event=reload")
         self._next_reload = now + self._interval
         self._reload_wanted = False

@@ -254,6 +254,18 @@ def test_a_trusted_list_that_goes_bad_leaves_the_old_one_in_force(
     assert ":2: '10.1'" in said[0]
 
 
+def test_a_trusted_list_that_could_not_be_published_is_tried_again(site: Site) -> None:
+    engine = site.engine()
+    site.trusted.write_text("198.51.100.0/24\n")
+    postfix = engine.publisher._postfix
+    real, postfix._path = postfix._path, "/nonexistent"
+    with pytest.raises(PublishError):
+        engine.reread_trusted()
+    postfix._path = real
+    engine.reread_trusted()
+    assert "198.51.100.0/24 OK" in (site.maps / "trusted.cidr").read_text()
+
+
 def test_an_admins_grant_and_its_end_reach_table_and_a_running_engine(site: Site) -> None:
     running = site.engine()
     running.store.claim()

@@ -65,6 +65,7 @@ class Engine:
         self._unsettled: list[Change] = []
         self._texts_changed: list[str] = []
         self._repaired = False
+        self._policy_behind = False
         self._heard = _NEVER
         self._behind = True
 
@@ -232,7 +233,7 @@ class Engine:
     def reread_trusted(self) -> None:
         """Take up a changed trusted list; a bad one is reported and the old one stays."""
         seen = _seen(self.settings.trusted.file)
-        if seen == self._trusted_seen:
+        if seen == self._trusted_seen and not self._policy_behind:
             return
         self._trusted_seen = seen
         try:
@@ -242,8 +243,9 @@ class Engine:
                 log.error("event=bad_trusted_list error=%r action=%r", line, "the old list stays")
             return
         with self.store.exclusive():
-            self._behind = True
+            self._behind = self._policy_behind = True
             self._put_policy()
+            self._policy_behind = False
             self._publish(())
 
     def troubles(self) -> list[str]:

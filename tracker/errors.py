@@ -60,5 +60,9 @@ class PostfixError(PopgateError):
     """A Postfix command is missing, failed, said something on stderr or hung."""
 
 
+class PostfixTimeoutError(PostfixError):
+    """A Postfix command did not end in time and was killed."""
+
+
 class AuditError(PopgateError):
     """git is missing or a commit failed; the tables are not touched by this."""

@@ -19,7 +19,7 @@ def postfix(postfix_config: Path) -> Postfix:
 @pytest.fixture
 def table(tmp_path: Path, postfix: Postfix) -> str:
     name = f"lmdb:{tmp_path}/pop_before_smtp"
-    postfix.create(name)
+    postfix.replace(name, {})
     return name
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tracker.errors import PostfixError, PublishError
+from tracker.errors import PostfixError, PostfixTimeoutError, PublishError
 from tracker.records import Table
 from tracker.settings import PostfixSettings
 from tracker.writing.postfix import Postfix
@@ -142,6 +142,28 @@ def test_a_damaged_lmdb_table_is_rebuilt_beside_and_renamed(lmdb: Site) -> None:
     assert lmdb.table() == {"203.0.113.5": "100"}
     assert file.stat().st_ino != inode
     assert again.reload_due() is not None, "a running smtpd has the old file open"
+
+
+def test_a_table_that_somebody_holds_locked_is_an_error_and_not_rebuilt(
+    lmdb: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lmdb.publisher.match({"203.0.113.5": 100})
+    inode = (lmdb.folder / "pop_before_smtp.lmdb").stat().st_ino
+
+    def hang(_: str) -> dict[str, str]:
+        raise PostfixTimeoutError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lmdb.postfix, "read", hang)
+        with pytest.raises(PostfixTimeoutError):
+            lmdb.another().match({})
+    assert (lmdb.folder / "pop_before_smtp.lmdb").stat().st_ino == inode
+
+
+def test_a_missing_table_is_made_whole_before_it_is_there(site: Site) -> None:
+    site.publisher.match({"203.0.113.5": 100})
+    assert site.table() == {"203.0.113.5": "100"}
+    assert site.publisher.reload_due() is not None
 
 
 def test_a_change_in_lmdb_needs_no_reload(lmdb: Site) -> None:

@@ -15,7 +15,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from tracker.errors import PostfixError
+from tracker.errors import PostfixError, PostfixTimeoutError
 from tracker.settings import PostfixSettings
 
 _SBIN = "/usr/sbin:/usr/local/sbin:/sbin"
@@ -60,10 +60,6 @@ class Postfix:
             raise PostfixError(f"{source}: cannot be written: {error.strerror}") from error
         finally:
             source.unlink(missing_ok=True)
-
-    def create(self, table: str) -> None:
-        """Make an indexed table without entries, unless it is there."""
-        self._run(["postmap", *self._config, "-ir", table], "")
 
     def delete(self, table: str, keys: Iterable[str]) -> None:
         """Take keys out of an indexed table in place; keys it lacks do no harm."""
@@ -137,7 +133,7 @@ class Postfix:
                 env={**os.environ, "LC_ALL": "C"},
             )
         except subprocess.TimeoutExpired as error:
-            raise PostfixError(
+            raise PostfixTimeoutError(
                 f"{shown}: killed after {self._timeout:g} s without an end; "
                 "a process may hold a lock on the table (fuser names it)"
             ) from error

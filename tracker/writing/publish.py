@@ -18,7 +18,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from tracker.errors import PostfixError, PublishError
+from tracker.errors import PostfixError, PostfixTimeoutError, PublishError
 from tracker.records import Table
 from tracker.settings import PostfixSettings
 from tracker.writing.postfix import Postfix
@@ -88,9 +88,14 @@ class Publisher:
 
     def match(self, wanted: Mapping[str, int]) -> bool:
         """Compare the grant table with what is wanted and apply the difference alone; True when
-        there was one."""
-        self._live = self._read()
-        differed = self._live != wanted
+        there was one. A table that is missing or damaged is made anew."""
+        live = self._read()
+        if live is None:
+            self._rebuild(wanted)
+            self._live = dict(wanted)
+            return True
+        self._live = live
+        differed = live != wanted
         self.renew(wanted)
         return differed
 
@@ -168,43 +173,47 @@ class Publisher:
         self._postfix.put(self._table, {key: str(end) for key, end in sorted(put.items())})
         self._live.update(put)
 
-    def _read(self) -> dict[str, int]:
+    def _read(self) -> dict[str, int] | None:
+        """What the grant table holds; None when it has to be made anew."""
         if self.kind == "cidr":
             return self._read_cidr()
         if not Path(self._file()).exists():
-            self._rebuild()
-            return {}
+            return None
         try:
             return {key: _number(value) for key, value in self._postfix.read(self._table).items()}
+        except PostfixTimeoutError:
+            raise  # somebody holds a lock on it, which is no damage
         except PostfixError as error:
-            log.error("event=rebuild table=%s error=%s", self._table, error)
-            self._rebuild()
-            return {}
+            log.error("event=rebuild table=%s error=%r", self._table, str(error))
+            return None
 
-    def _read_cidr(self) -> dict[str, int]:
+    def _read_cidr(self) -> dict[str, int] | None:
         path = self._directory / GRANT_FILES["cidr"]
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
-            self.put_text(grant_table({}))
-            return {}
+            return None
         except (OSError, UnicodeDecodeError) as error:
             raise PublishError(f"{path}: cannot be read: {error}") from error
         pairs = (line.partition(" ") for line in lines if line and not line.startswith("#"))
         return {key: _number(value) for key, _, value in pairs}
 
-    def _rebuild(self) -> None:
-        """An empty table beside, then renamed; a running smtpd finds it only after a reload."""
+    def _rebuild(self, wanted: Mapping[str, int]) -> None:
+        """A whole table beside, then renamed; a running smtpd finds it only after a reload."""
+        if self.kind == "cidr":
+            self.put_text(grant_table(wanted))
+            return
         staged = self._directory / ".pop_before_smtp.new"
         file = staged.with_name(staged.name + ".lmdb")
         try:
             file.unlink(missing_ok=True)
-            self._postfix.create(f"lmdb:{staged}")
+            entries = {key: str(end) for key, end in sorted(wanted.items())}
+            self._postfix.replace(f"lmdb:{staged}", entries)
             file.chmod(0o600)  # postmap gives 0644 whatever the umask
             os.replace(file, self._file())
+            self._sync_folder()
         except OSError as error:
             raise PublishError(f"{self._file()}: cannot be made: {error.strerror}") from error
-        self._sync_folder()
         self._reload_wanted = True
 
     def _file(self) -> str:

@@ -337,6 +337,38 @@ class TestWithoutAFollower:
         engine.step()
         assert site.table().keys() == {"203.0.113.5"}
 
+    def test_what_a_follower_without_its_log_has_ended_is_not_opened_again(
+        self, site: Site
+    ) -> None:
+        living = site.engine()
+        living.store.claim()
+        site.write(login_line("203.0.113.5"))
+        living.step()
+        site.log.rename(site.folder / "elsewhere")
+        site.to(1860)
+        living.step()
+        assert site.table() == {}
+        by_hand = site.engine(follow=False)
+        by_hand.settle()
+        assert site.table() == {}
+        by_hand.allow("198.51.100.9", "-", timedelta(hours=1))
+        assert site.table().keys() == {"198.51.100.9"}
+
+    def test_an_entry_that_another_process_wrote_is_ended_when_the_state_is_read_anew(
+        self, site: Site
+    ) -> None:
+        living = site.engine()
+        living.store.claim()
+        living.step()
+        table = f"lmdb:{site.maps}/pop_before_smtp"
+        living.publisher._postfix.put(table, {"198.51.100.66": "9999999999"})
+        by_hand = site.engine(follow=False)
+        assert site.table() == {}
+        by_hand.allow("198.51.100.9", "-", timedelta(hours=1))
+        living.publisher._postfix.put(table, {"198.51.100.66": "9999999999"})
+        living.step()
+        assert site.table().keys() == {"198.51.100.9"}
+
     def test_a_living_follower_s_sessions_stay(self, site: Site) -> None:
         living = site.engine()
         living.store.claim()

@@ -56,6 +56,8 @@ class Engine:
             postfix,
             table_type(settings.postfix, postfix),
             settings.postfix.min_reload_interval.total_seconds(),
+            # Who does not know the log cannot know that a session is still open.
+            opens=follow,
         )
         self._history = audit.History(settings.tables.directory)
         self.trusted, self._trusted_seen = self._first_trusted()
@@ -190,8 +192,9 @@ class Engine:
         touched = {change.grant.address for change in changes if isinstance(change, Change)}
         behind, self._behind = self._behind, True  # until the tables have followed
         if behind:
-            self.publisher.renew(self.rules().granted())
-        elif touched:
+            # Read anew, since another process may have written to it meanwhile.
+            self.publisher.match(self.rules().granted())
+        if touched:
             entries = self.rules().granted(touched)
             self.publisher.update({address: entries.get(address) for address in touched})
         self._behind = False

@@ -51,10 +51,18 @@ class Publisher:
     """One maps folder and the Postfix that reads it."""
 
     def __init__(
-        self, directory: Path, postfix: Postfix, kind: GrantTableType, reload_interval: float
+        self,
+        directory: Path,
+        postfix: Postfix,
+        kind: GrantTableType,
+        reload_interval: float,
+        *,
+        opens: bool = True,
     ) -> None:
-        """`reload_interval`: seconds that lie at least between two reloads."""
+        """`reload_interval`: seconds that lie at least between two reloads. `opens`: whether
+        `match` and `renew` may add addresses, or only end and renew those that are there."""
         self.kind = kind
+        self._opens = opens
         self._directory = directory
         self._postfix = postfix
         self._interval = reload_interval
@@ -112,7 +120,11 @@ class Publisher:
 
     def renew(self, wanted: Mapping[str, int]) -> None:
         """The slow path: whatever differs from what this process last wrote."""
-        late = {key: end for key, end in wanted.items() if self._live.get(key) != end}
+        late = {
+            key: end
+            for key, end in wanted.items()
+            if (key in self._live or self._opens) and self._live.get(key) != end
+        }
         self._apply(late, self._live.keys() - wanted.keys())
 
     def put_text(self, table: Table) -> bool:

@@ -43,12 +43,18 @@ service pop3-login {{
   inet_listener pop3 {{
     port = {pop3_port}
   }}
+  inet_listener pop3s {{
+    port = 0
+  }}
 }}
 service imap-login {{
   {no_restart}
   process_limit = 2
   inet_listener imap {{
     port = {imap_port}
+  }}
+  inet_listener imaps {{
+    port = 0
   }}
 }}
 """
@@ -64,16 +70,6 @@ passdb {{
 userdb {{
   driver = static
   args = uid=mail gid=mail home={folder}/mail/%u
-}}
-service imap-login {{
-  inet_listener imaps {{
-    port = 0
-  }}
-}}
-service pop3-login {{
-  inet_listener pop3s {{
-    port = 0
-  }}
 }}
 """
 _NEW_HEAD = """
@@ -94,16 +90,6 @@ userdb static {{
     uid = mail
     gid = mail
     home = {folder}/mail/%{{user}}
-  }}
-}}
-service imap-login {{
-  inet_listener imaps {{
-    port = 0
-  }}
-}}
-service pop3-login {{
-  inet_listener pop3s {{
-    port = 0
   }}
 }}
 """

@@ -36,6 +36,7 @@ def trusted_table(trusted: TrustedList, source: Path) -> Table:
 
 def grant_texts(rules: RuleSet, grants: Iterable[Grant], kind: GrantTableType) -> list[Table]:
     """`pop_before_smtp.txt`, for people and git, and the table itself where it is a text."""
+    entries = rules.granted()
     users: dict[str, list[str]] = {}
     for grant in grants:
         users.setdefault(grant.address, []).append(grant.user)
@@ -46,7 +47,7 @@ def grant_texts(rules: RuleSet, grants: Iterable[Grant], kind: GrantTableType) -
             "until": datetime.fromtimestamp(expires, UTC).strftime("%Y-%m-%d %H:%M:%SZ"),
             "users": " ".join(printable(user) for user in sorted(users.get(address, ()))),
         }
-        for address, expires in sorted(rules.granted().items(), key=lambda item: order(item[0]))
+        for address, expires in sorted(entries.items(), key=lambda item: order(item[0]))
     ]
     texts = [
         Table(
@@ -56,7 +57,7 @@ def grant_texts(rules: RuleSet, grants: Iterable[Grant], kind: GrantTableType) -
         )
     ]
     if kind == "cidr":
-        texts.append(grant_table(rules.granted()))
+        texts.append(grant_table(entries))
     return texts
 
 

@@ -79,10 +79,8 @@ def neighbours(path: str) -> list[str]:
         return []
     for one in names:
         if match := pattern.fullmatch(one):
-            place = (
-                match[2] or "~",
-                -int(match[1] or 0),
-            )  # dates before numbers, high numbers first
+            # Dates before numbers, high numbers first.
+            place = (match[2] or "~", -int(match[1] or 0))
             # While gzip works both are there, and the packed one is not whole.
             if place not in found or not match[3]:
                 found[place] = str(Path(folder, one))

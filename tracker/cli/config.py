@@ -20,10 +20,10 @@ def check(config_file: Path) -> None:
     """Read configuration and trusted list, and report every fault in them."""
     from tracker import config as settings
     from tracker.engine import read_trusted
-    from tracker.reading.formats import packaged
+    from tracker.reading.formats import find
 
     found = settings.load(config_file)
-    packaged(found.log.format)
+    find(found.log.format)
     trusted, _ = read_trusted(found.trusted.file)
     click.echo(f"{config_file}: good")
     entries = len(trusted.entries)

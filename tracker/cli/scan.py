@@ -18,14 +18,14 @@ import click
 from tracker.cli.common import json_option
 
 if TYPE_CHECKING:
-    from tracker.reading.scanner import Scanner
+    from tracker.reading.events import EventReader
     from tracker.records import Event
 
 _Show = Callable[[int, "Event"], str]
 
 _LARGE = 50_000_000
 _DRAWN_EVERY = 0.1
-_KINDS = ("login", "logout", "failed")
+_KINDS = ("login", "logout", "failed", "restart")
 _ROW = "{:>9}  {:25}  {:6}  {:10}  {:39}  {}"
 
 
@@ -46,8 +46,8 @@ def scan(
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     from tracker.host import utc_now
-    from tracker.reading.formats import packaged
-    from tracker.reading.scanner import Scanner
+    from tracker.reading.events import EventReader
+    from tracker.reading.formats import find
     from tracker.reading.timestamps import StampReader
 
     zone: tzinfo | None = None
@@ -56,7 +56,7 @@ def scan(
             zone = ZoneInfo(timezone)
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise click.UsageError(f"--timezone {timezone}: no such zone") from error
-    scanner = Scanner([packaged(format_name)], StampReader(utc_now(), zone))
+    reader = EventReader([find(format_name)], StampReader(utc_now(), zone))
     counts = dict.fromkeys((*_KINDS, "lines", "bytes"), 0)
     gc.disable()  # events hold no cycles, and there are millions of them
     started = time.perf_counter()
@@ -66,13 +66,13 @@ def scan(
         show: _Show | None = None
         if not summary:
             named = {"file": file} if len(files) > 1 else {}
-            show = partial(_json_row, format_name, named) if as_json else _text_row
-        _scan_file(file, scanner, counts, show)
+            show = partial(_json_row, named) if as_json else _text_row
+        _scan_file(file, reader, counts, show)
     seconds = time.perf_counter() - started
     _summarise(counts, seconds, as_json=as_json and summary)
 
 
-def _scan_file(file: str, scanner: Scanner, counts: dict[str, int], show: _Show | None) -> None:
+def _scan_file(file: str, reader: EventReader, counts: dict[str, int], show: _Show | None) -> None:
     from tracker.errors import ReadingError
     from tracker.reading.joining import SessionJoin
 
@@ -85,16 +85,18 @@ def _scan_file(file: str, scanner: Scanner, counts: dict[str, int], show: _Show 
             # Rows on a terminal go where the bar stands; it is drawn again below them.
             clear = "\r\x1b[2K" if bar is not None and sys.stdout.isatty() else ""
             for block in _blocks(source):
-                found = scanner.scan(block)
-                for kind, number in Counter(map(type, found.events)).items():
-                    counts[kind.__name__.lower()] += number
-                if show is not None and found.events:
-                    line, at, rows = first, 0, [clear]
-                    for event, start in zip(found.events, found.starts, strict=True):
+                if show is None:
+                    found = Counter(map(type, reader.read(block)))
+                else:
+                    line, at, rows, found = first, 0, [clear], Counter()
+                    for start, event in reader.placed(block):
+                        found[type(event)] += 1
                         line += block.count(b"\n", at, start)
                         at = start
                         rows.append(show(line, join.join(event)))
                     sys.stdout.write("".join(rows))
+                for kind, number in found.items():
+                    counts[kind.__name__.lower()] += number
                 lines = block.count(b"\n")
                 first += lines
                 counts["lines"] += lines
@@ -179,7 +181,7 @@ def _progress(file: str, size: int, stack: ExitStack) -> Callable[[IO[bytes]], N
     return draw
 
 
-def _json_row(format_name: str, named: dict[str, str], line: int, event: Event) -> str:
+def _json_row(named: dict[str, str], line: int, event: Event) -> str:
     import json
 
     row = {
@@ -191,7 +193,7 @@ def _json_row(format_name: str, named: dict[str, str], line: int, event: Event) 
         "user": event.user,
         "address": event.address,
         "session": event.session,
-        "format": format_name,
+        "format": event.format,
     }
     return json.dumps(row) + "\n"
 
@@ -212,7 +214,8 @@ def _summarise(counts: dict[str, int], seconds: float, *, as_json: bool) -> None
 
         click.echo(json.dumps({**counts, "seconds": round(seconds, 3)}), err=True)
         return
-    events = ", ".join(f"{counts[kind]} {kind}" for kind in _KINDS)
+    shown = [kind for kind in _KINDS if counts[kind] or kind != "restart"]
+    events = ", ".join(f"{counts[kind]} {kind}" for kind in shown)
     click.echo(
         f"{counts['lines']} lines: {events}; {counts['bytes']} bytes in {seconds:.2f} s", err=True
     )

@@ -13,8 +13,8 @@ from itertools import islice
 from zoneinfo import ZoneInfo
 
 from tracker.errors import ReadingError
-from tracker.reading.formats import packaged
-from tracker.reading.scanner import Scanner
+from tracker.reading.events import EventReader
+from tracker.reading.formats import find
 from tracker.reading.sources.files import FileSource
 from tracker.reading.timestamps import StampReader
 from tracker.records import Event, Position
@@ -40,7 +40,7 @@ class LogReader:
         begins with its rotated files that were written to after `since`. Raises FormatError."""
         zone = ZoneInfo(settings.timezone) if settings.timezone else None
         self._stamps = StampReader(now, zone)
-        self._scanner = Scanner([packaged(settings.format)], self._stamps)
+        self._events = EventReader([find(settings.format)], self._stamps)
         self._sources = [
             FileSource(path, positions(str(path)), since.timestamp()) for path in settings.files
         ]
@@ -57,7 +57,7 @@ class LogReader:
         while self._left and blocks < _BLOCKS:
             for block in islice(self._left[0], _BLOCKS - blocks):
                 blocks += 1
-                events += self._scanner.scan(block).events
+                events += self._events.read(block)
             if blocks < _BLOCKS:
                 self._left.pop(0)
         return events, blocks > 0

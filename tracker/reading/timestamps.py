@@ -64,7 +64,28 @@ class StampReader:
         self._now = now
         self._limit = now + FUTURE
 
-    def read(self, stamp: str) -> datetime | None:
+    def read(self, text: str) -> tuple[datetime | None, str | None]:
+        """The moment that the stamp at the start of `text` names, and the host behind it."""
+        # What most lines have comes first and calls little: all time of a large log goes here.
+        try:
+            if text[0] >= "A":
+                seconds = self._minutes.get(text[:12])
+                if seconds is not None:
+                    return seconds[int(text[13:15])], text[16:] or None
+                return self.moment(text[:15]), text[16:] or None
+            stamp, _, host = text.partition(" ")
+            moment = datetime.fromisoformat(stamp)
+            if moment.tzinfo is UTC and moment <= self._limit:
+                return moment, host or None
+        except (ValueError, IndexError):
+            pass
+        stamp, _, host = text.partition(" ")
+        if stamp[4:5] == "-" and len(stamp) == 10:  # the time of day follows behind a blank
+            time, _, host = host.partition(" ")
+            stamp = f"{stamp} {time}"
+        return self.moment(stamp), host or None
+
+    def moment(self, stamp: str) -> datetime | None:
         """The moment that `stamp` names, at most now when it lies in the future."""
         try:
             if stamp[0] >= "A":

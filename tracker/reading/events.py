@@ -1,0 +1,44 @@
+"""Blocks of log lines to events: the scanner, and the correlator behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+from tracker.reading.correlating import Correlator
+from tracker.reading.patterns import Format
+from tracker.reading.scanner import Scanner
+from tracker.reading.timestamps import StampReader
+from tracker.records import Event
+
+
+class EventReader:
+    """Reads the blocks of a log one after the other."""
+
+    def __init__(self, formats: Sequence[Format], stamps: StampReader, memory: bytes = b"") -> None:
+        """`stamps`: its clock is set by the caller. `memory`: what `memory` gave before."""
+        self._scanner = Scanner(formats, stamps)
+        self._correlator = Correlator(memory)
+
+    def read(self, block: bytes) -> list[Event]:
+        """The events in `block`, in the order of its lines. A last line needs its \\n too."""
+        items = self._scanner.scan(block).items
+        if not self._scanner.correlates:
+            return cast("list[Event]", items)
+        return [event for event in map(self._correlator.join, items) if event is not None]
+
+    def placed(self, block: bytes) -> Iterator[tuple[int, Event]]:
+        """The same, each with the place in the block where its line begins."""
+        items, starts = self._scanner.scan(block, placed=True)
+        for start, item in zip(starts, items, strict=True):
+            event = self._correlator.join(item)
+            if event is not None:
+                yield start, event
+
+    def memory(self) -> bytes | None:
+        """What later lines need, where it changed since it was last asked for."""
+        return self._correlator.saved() if self._correlator.changed else None
+
+    def given_up(self) -> int:
+        """How many lines there were that would have taken too long to be understood."""
+        return self._scanner.given_up

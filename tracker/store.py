@@ -184,7 +184,8 @@ class Store:
                 until=_moment(until),
                 expires=_moment(expires),
                 sessions=tuple(
-                    Session(name, _moment(began)) for name, began in msgspec.json.decode(sessions)
+                    Session(name, _moment(began), *server)
+                    for name, began, *server in msgspec.json.decode(sessions)
                 ),
             )
 
@@ -282,7 +283,7 @@ class Store:
 
 
 def _row(grant: Grant) -> tuple[str | float | bytes, ...]:
-    sessions = [(one.id, one.started.timestamp()) for one in grant.sessions]
+    sessions = [(one.id, one.started.timestamp(), one.host, one.format) for one in grant.sessions]
     return (
         grant.address,
         grant.user,

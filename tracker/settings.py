@@ -31,9 +31,23 @@ class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
             "neighbours (.1, .gz, -YYYYMMDD) are read where reading stopped in them.",
         ),
     ] = (Path("/var/log/mail.log"),)
-    format: Annotated[str, Meta(description="Who writes the log: the name of a log format.")] = (
-        "dovecot"
-    )
+    format: Annotated[
+        str,
+        Meta(
+            description="Who writes the log: the name of a log format, or several with commas; "
+            "`popgate formats` lists them. auto: those that understand what is logged already."
+        ),
+    ] = "dovecot"
+    formats_directory: Annotated[
+        Path, Meta(description="Folder of your own log formats, a TOML file each.")
+    ] = Path("/etc/popgate/formats.d")
+    accept_forgeable: Annotated[
+        bool,
+        Meta(
+            description="Logins of formats that anyone can forge earn grants too. "
+            "docs/formats.md says which they are, and what that means."
+        ),
+    ] = False
     timezone: Annotated[
         str,
         Meta(

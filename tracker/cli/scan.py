@@ -111,6 +111,19 @@ def _scan_file(file: str, reader: EventReader, counts: dict[str, int], show: _Sh
         raise ReadingError(f"{file}: cannot be read: {reason}") from error
 
 
+def blocks_of(file: str) -> Iterator[bytes]:
+    """The lines of a file, in blocks. Raises ReadingError."""
+    from tracker.errors import ReadingError
+
+    try:
+        with ExitStack() as stack:
+            source, _ = _open(file, stack)
+            yield from _blocks(source)
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ReadingError(f"{file}: cannot be read: {reason}") from error
+
+
 def _open(file: str, stack: ExitStack) -> tuple[IO[bytes], int]:
     """The bytes of a file and how many its file has on disk; 0 where nobody knows."""
     if file == "-":

@@ -71,6 +71,17 @@ def build(formats: Sequence[Format]) -> tuple[str, list[Route]]:
     return f"(?m)^{_choice(ways + own)}[^\\n]*+", routes
 
 
+def heads(one: Format) -> str:
+    """The expression for every line that the format's server wrote, whatever it says."""
+    syslog, numbers = _numbered(_SYSLOG, {}, aligned=False)
+    ways: list[str] = []
+    if one.tag:
+        ways.append(syslog + _numbered(one.tag + _AFTER_TAG, numbers, aligned=False)[0])
+    if one.own_log:
+        ways.append(_numbered(_OWN + one.own_log, {}, aligned=False)[0])
+    return f"(?m)^{_choice(ways)}[^\\n]*+"
+
+
 def _way(one: Format, head: str, before: dict[str, int], routes: list[Route]) -> str:
     """The head of a format's lines and its patterns behind it."""
     for aligned in (True, False):

@@ -147,6 +147,26 @@ class TestALogoutThatNamesNoSession:
         assert made.apply(self.unnamed, after(600)) == []
 
 
+class TestSessionsThatTheServerListsNoMore:
+    key = ("alice@example.com", "203.0.113.5")
+
+    def test_ended_when_it_last_listed_them(self) -> None:
+        made = ledger(login())
+        changes = made.gone([self.key], "mailhost", after(3600), after(3900))
+        assert kinds([*changes]) == ["renewed"]
+        assert only(made).expires == after(3600 + WINDOW)
+
+    def test_are_not_those_that_began_since(self) -> None:
+        made = ledger(login(at=60), now=after(60))
+        assert made.gone([self.key], "mailhost", after(30), after(90)) == []
+
+    def test_are_not_those_of_another_host_nor_of_another_user_or_address(self) -> None:
+        made = ledger(structs.replace(login(), host="mail2"))
+        keys = [self.key, ("bob", "203.0.113.5"), ("alice@example.com", "203.0.113.6")]
+        assert made.gone(keys, "mailhost", after(3600), after(3900)) == []
+        assert kinds([*made.gone(keys, "mail2", after(3600), after(3900))]) == ["renewed"]
+
+
 class TestEvents:
     def test_applied_again_change_nothing(self) -> None:
         events = [login(), login("203.0.113.6", "bob", session="b"), logout("b", at=5)]

@@ -133,6 +133,22 @@ class Ledger:
             if (began.host, began.format) == (event.host, event.format) and began.started <= time:
                 yield self._end(session, time + self._policy.window, time)
 
+    def gone(
+        self, keys: Iterable[tuple[str, str]], host: str, last_seen: datetime, now: datetime
+    ) -> list[Change]:
+        """Close the sessions of each user and address that the server on `host` listed at
+        `last_seen` and lists no more. The window begins there: nobody knows of a later moment."""
+        changes: list[Change] = []
+        for user, host_address in keys:
+            address = self._policy.subject(host_address)
+            grant = self._by_address.get(address, {}).get(user)
+            changes += [
+                self._end(one.id, last_seen + self._policy.window, now)
+                for one in (grant.sessions if grant else ())
+                if one.started <= last_seen and one.host in (None, host)
+            ]
+        return changes
+
     def _end(self, session: str, until: datetime | None, now: datetime) -> Change:
         """Close an open session; the window it leaves behind ends at `until`."""
         address, user = self._open[session]

@@ -235,3 +235,36 @@ def test_memory_is_bounded() -> None:
         reader.moment(f"{moment:%b} {moment.day:2} {moment:%H:%M:%S}")
     assert len(reader._minutes) <= 1440
     assert len(reader._hours) <= 1440
+
+
+@pytest.mark.parametrize(
+    ("stamp", "fraction"),
+    [
+        ("1795509928", ""),
+        ("1795509928.5", ".5"),
+        ("1795509928481", ".481"),
+        ("1795509928.481932", ".481932"),
+        ("1795509928481932", ".481932"),
+    ],
+)
+def test_seconds_since_1970(stamp: str, fraction: str) -> None:
+    reader = StampReader(NOW, BERLIN)
+    assert reader.moment(stamp) == datetime.fromisoformat(f"2026-11-24T08:45:28{fraction}+00:00")
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        "2026-11-24T08:45:28.481932+00:00",
+        "2026-11-24T09:45:28+01:00",
+        "2026-11-24 09:45:28",
+        "Nov 24 09:45:28",
+        "1795509928",
+    ],
+)
+@pytest.mark.parametrize("host", ["mailhost", "10.20.30.40", "2001:db8::5", None])
+def test_the_host_stands_behind_the_stamp(stamp: str, host: str | None) -> None:
+    reader = StampReader(NOW, BERLIN)
+    for _ in range(2):  # the second time from memory
+        text = stamp if host is None else f"{stamp} {host}"
+        assert reader.read(text) == (reader.moment(stamp), host)

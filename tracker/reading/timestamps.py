@@ -1,7 +1,8 @@
 """The stamps that syslog daemons and mail servers put before a line, read as aware UTC; pure.
 
 Known: RFC 3164 (`Nov 24 08:45:28`, no year, no zone), RFC 3339 and RFC 5424 (any offset and
-precision), Dovecot's own log (as RFC 3164), ISO without an offset (`2026-11-24 08:43:22`).
+precision), Dovecot's own log (as RFC 3164), ISO without an offset (`2026-11-24 08:43:22`), seconds
+since 1970 (with a fraction behind a dot or, as milliseconds and less, without one).
 
 A stamp without a year takes the last year in which it is no more than a day ahead of now: in the
 year nearest to now, a line of seven months ago would be in the future and pass for one of now.
@@ -26,6 +27,7 @@ STAMP = f"(?:{YEARLESS}|{ISO})"
 where a stamp ends; the reader finds whether it is one."""
 
 _YEARLESS = re.compile(YEARLESS, re.ASCII)
+_EPOCH = re.compile(r"([0-9]{10})\.?([0-9]{0,9})", re.ASCII)
 FUTURE = timedelta(minutes=1)
 _AHEAD = timedelta(days=1)
 _KEPT = timedelta(minutes=10)
@@ -102,6 +104,9 @@ class StampReader:
         return moment
 
     def _iso(self, stamp: str) -> datetime | None:
+        if epoch := _EPOCH.fullmatch(stamp):
+            whole, fraction = int(epoch[1]), int((epoch[2] or "").ljust(6, "0")[:6])
+            return datetime.fromtimestamp(whole, UTC) + timedelta(microseconds=fraction)
         if stamp[17:19] == "60":  # a leap second has no place in datetime
             stamp = f"{stamp[:17]}59{stamp[19:]}"
         moment = datetime.fromisoformat(stamp)

@@ -20,6 +20,7 @@ def check(config_file: Path) -> None:
     """Read configuration and trusted list, and report every fault in them."""
     from tracker import config as settings
     from tracker.engine import read_trusted
+    from tracker.reading.follow import absent
     from tracker.reading.formats import packaged
 
     found = settings.load(config_file)
@@ -29,6 +30,8 @@ def check(config_file: Path) -> None:
     entries = len(trusted.entries)
     there = "" if found.trusted.file.exists() else " (no such file)"
     click.echo(f"{found.trusted.file}: {entries} entries{there}")
+    for line in absent(found.log):
+        click.echo(line)
 
 
 @config.command()

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tracker.errors import ReadingError
 from tracker.reading.sources.opened import HEAD, Opened, fingerprint
-from tracker.reading.sources.rotated import head, neighbours
+from tracker.reading.sources.rotated import head, neighbours, packed
 from tracker.records import Position
 
 QUIET = 60.0
@@ -37,7 +37,7 @@ class FileSource:
     def __init__(self, path: Path, positions: list[Position], since: float) -> None:
         """`positions`: where reading stopped, the oldest file first. Without any, reading begins
         with the rotated files that were written to after `since` (seconds since 1970)."""
-        self.path = str(path)
+        self.path = self.name = str(path)
         # The oldest first, and none left out between the first and the last.
         self._files: list[Opened] = []
         self._resume = positions
@@ -50,6 +50,23 @@ class FileSource:
         if not self._files:
             return self._resume
         return [one.position(self.path) for one in self._files]
+
+    def trouble(self) -> str | None:
+        """What keeps the log from being there."""
+        return None if os.path.exists(self.path) else "does not exist yet"
+
+    def progress(self) -> tuple[int, int] | None:
+        """Bytes that were read of the files that are open, and their size."""
+        done = [one.bytes.progress(one.offset) for one in self._files]
+        return sum(read for read, _ in done), sum(size for _, size in done)
+
+    def waits(self) -> list[int]:
+        """None: whether a file has grown is told by `Watch`."""
+        return []
+
+    def reads(self, inode: tuple[int, int]) -> bool:
+        """Whether the file with that (device, inode) is open here."""
+        return inode in self._inodes()
 
     def close(self) -> None:
         """Let go of all files."""
@@ -189,8 +206,8 @@ class FileSource:
         """
         present = [*neighbours(self.path), self.path]
         for place, path in enumerate(present):
-            packed = path.endswith(".gz") and now and head(path, len(now)) == now
-            if packed or _inode(path) == one.bytes.inode:
+            same = packed(path) and now and head(path, len(now)) == now
+            if same or _inode(path) == one.bytes.inode:
                 return present[:place]
         return []
 
@@ -239,7 +256,7 @@ def _find(position: Position, paths: list[str]) -> int | None:
         same_inode = _inode(path, position) is not None
         if not position.fingerprint_length and not same_inode:
             continue
-        if not path.endswith(".gz") and _size(path) < position.offset:
+        if not packed(path) and _size(path) < position.offset:
             continue
         if fingerprint(head(path, position.fingerprint_length)) == position.fingerprint:
             return place

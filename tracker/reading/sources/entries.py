@@ -47,11 +47,11 @@ class _Entry(Struct):
 _decoder = msgspec.json.Decoder(_Entry)
 
 
-def lines_of(entries: bytes) -> tuple[bytes, str | None]:
+def lines_of(entries: bytes, behind: str | None = None) -> tuple[bytes, str | None]:
     """The lines of whole entries, one a line, and the cursor of the last entry.
 
-    An entry without a message gives no line. What is no entry (a remark of journalctl) is passed
-    over.
+    The entry with the cursor `behind` was read before. One without a message gives no line. What is
+    no entry (a remark of journalctl) is passed over.
     """
     lines: list[bytes] = []
     cursor = None
@@ -63,7 +63,7 @@ def lines_of(entries: bytes) -> tuple[bytes, str | None]:
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
         cursor = entry.cursor
-        line = _line(entry)
+        line = _line(entry) if cursor != behind else None
         if line is not None and len(line) <= LONGEST_LINE:
             lines.append(line)
     return b"".join(lines), cursor

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,6 +25,11 @@ from tracker.records import Position
 
 QUIET = 60.0
 """Seconds without growth after which a renamed file is let go of, once its successor has grown."""
+
+_TRIES = 20
+
+MOST = 32
+"""Files of one log that are kept open; what has so many successors has no writer any more."""
 
 
 class FileSource:
@@ -88,73 +94,110 @@ class FileSource:
 
     def _start(self) -> None:
         """Take up the files of the saved positions, and all that came after the first of them."""
-        present = [*neighbours(self.path), self.path]
-        known: dict[str, Position] = {}
-        for position in self._resume:
-            # In a file of which nothing was read there is nothing to go on from.
-            if position.offset and (place := _find(position, present)) is not None:
-                known[present[place]] = position
-        if known:
-            first = min(present.index(path) for path in known)
-            self._since = max([self._since, *map(_written, present[:first])])
-            wanted = present[first:]
-        else:
-            # The first start, or every file that was being read is gone.
-            wanted = [path for path in present[:-1] if _written(path) >= self._since]
-            wanted.append(self.path)
-        try:
-            self._take_up(wanted, known)
-        except FileNotFoundError:  # renamed at this moment: all is found at the next look
-            self.close()
-        except BaseException:
-            self.close()
-            raise
+        since = self._since
+
+        def find() -> list[Opened]:
+            nonlocal since
+            present = [*neighbours(self.path), self.path]
+            known: dict[str, Position] = {}
+            for position in self._resume:
+                # In a file of which nothing was read there is nothing to go on from.
+                if position.offset and (place := _find(position, present)) is not None:
+                    known[present[place]] = position
+            if known:
+                first = min(present.index(path) for path in known)
+                since = max([self._since, *map(_written, present[:first])])
+                wanted = present[first:]
+            else:
+                # The first start, or every file that was being read is gone.
+                since = self._since
+                wanted = [path for path in present[:-1] if _written(path) >= since]
+                wanted.append(self.path)
+            return self._opened(wanted, known)
+
+        self._files = self._settled(find)
+        self._since = since
         self._started = bool(self._files)
 
-    def _take_up(self, paths: list[str], known: Mapping[str, Position] | None = None) -> None:
-        """Open files, the oldest first: all at once, since a rotation gives them other names.
+    def _settled(self, find: Callable[[], list[Opened]]) -> list[Opened]:
+        """What `find` finds and opens by name, done again when a rotation renamed files meanwhile.
+
+        Else it could miss one that was the live file when the neighbours were listed, and is one
+        of them now.
+        """
+        for _ in range(_TRIES):
+            before = self._names()
+            found: list[Opened] = []
+            with suppress(FileNotFoundError):
+                found = find()
+                if self._names() == before:
+                    return found
+            for one in found:
+                one.bytes.close()
+        return []  # all is found at the next look
+
+    def _names(self) -> list[tuple[str, tuple[int, int] | None]]:
+        """Which file has which name now."""
+        return [(path, _inode(path)) for path in [*neighbours(self.path), self.path]]
+
+    def _opened(
+        self, paths: list[str], known: Mapping[str, Position] | None = None
+    ) -> list[Opened]:
+        """Open files that are not open yet, the oldest first.
 
         Those without a position were never read; one of them that begins as the live file does is
-        a copy of it that is still being made.
+        a copy of it that is still being made. Raises FileNotFoundError for one that was renamed.
         """
         known = known or {}
         live = head(self.path, HEAD)
-        for path in paths:
-            if path != self.path and path not in known and _alike(head(path, HEAD), live):
-                continue
-            try:
-                one = Opened(path, known.get(path))
-            except FileNotFoundError:
-                if path == self.path and path not in known:
-                    continue  # not there yet
-                raise
-            except (PermissionError, ReadingError):
-                if path == self.path:
-                    raise
-                continue
-            if one.bytes.inode in self._inodes():
+        inodes = set(self._inodes())
+        opened: list[Opened] = []
+        try:
+            for path in paths:
+                if path != self.path and path not in known and _alike(head(path, HEAD), live):
+                    continue
+                if (one := self._open(path, known.get(path))) is None:
+                    continue
+                if one.bytes.inode in inodes:
+                    one.bytes.close()
+                    continue
+                inodes.add(one.bytes.inode)
+                opened.append(one)
+        except BaseException:
+            for one in opened:
                 one.bytes.close()
-            else:
-                self._files.append(one)
+            raise
+        return opened
+
+    def _open(self, path: str, position: Position | None) -> Opened | None:
+        """One file; None for a live one that is not there yet, and for a neighbour that is not ours
+        to read."""
+        try:
+            return Opened(path, position)
+        except FileNotFoundError:
+            if path == self.path and position is None:
+                return None
+            raise
+        except (PermissionError, ReadingError):
+            if path == self.path:
+                raise
+            return None
 
     def _inodes(self) -> list[tuple[int, int]]:
         return [one.bytes.inode for one in self._files]
 
     def _drain(self, one: Opened) -> Iterator[bytes]:
         if not one.offset and one is self._files[-1]:
-            yield from self._read_copies(one, self._missed_copies(one))
+            yield from self._read_copies(one, self._settled(partial(self._missed_copies, one)))
         while True:
             while (block := one.block()) is not None:
                 yield block
             if one.same():
                 return
-            try:
-                copies = self._saved_copy(one)
-            except FileNotFoundError:  # renamed at this moment: found at the next look
-                return
+            copies = self._settled(partial(self._saved_copy, one))
             one.restart()
             yield from self._read_copies(one, copies)
-            yield from self._read_copies(one, self._missed_copies(one))
+            yield from self._read_copies(one, self._settled(partial(self._missed_copies, one)))
 
     def _read_copies(self, one: Opened, copies: list[Opened]) -> Iterator[bytes]:
         """What copytruncate copied away from `one` before it was read there.
@@ -190,14 +233,13 @@ class FileSource:
         else:
             last = before.bytes.status().st_mtime if before else self._since
             older = [path for path in older if _written(path) > last]
-        copies: list[Opened] = []
+        copies: list[str] = []
         for path in older:
             first = head(path, HEAD)
             # An empty one, or one that begins as the file does, is still being made.
-            if first and not _alike(first, now) and _inode(path) not in self._inodes():
-                with suppress(FileNotFoundError):  # renamed at this moment: found at the next look
-                    copies.append(Opened(path))
-        return copies
+            if first and not _alike(first, now):
+                copies.append(path)
+        return self._opened(copies)
 
     def _older(self, one: Opened, now: bytes) -> list[str]:
         """The rotated files that are older than `one`, which begins with `now`, the oldest first.
@@ -216,6 +258,11 @@ class FileSource:
         inode = _inode(self.path)
         if inode is None or inode in self._inodes():
             return []
+        new = self._settled(self._followers)
+        self._files += new
+        return new
+
+    def _followers(self) -> list[Opened]:
         present = neighbours(self.path)
         places = [_find(one.position(self.path), present) for one in self._files]
         known = [place for place in places if place is not None]
@@ -225,10 +272,7 @@ class FileSource:
             # The last one read is gone with its name; what was written later cannot be known.
             last = max((one.bytes.status().st_mtime for one in self._files), default=self._since)
             between = [path for path in present if _written(path) > last]
-        already = len(self._files)
-        with suppress(FileNotFoundError):  # renamed at this moment: found at the next look
-            self._take_up([*between, self.path])
-        return self._files[already:]
+        return self._opened([*between, self.path])
 
     def _let_go(self) -> None:
         """Close renamed files that nobody writes to any more, once their successor has grown.
@@ -238,7 +282,8 @@ class FileSource:
         """
         for one in self._files[:-1]:
             status = one.bytes.status()
-            if not (one.bytes.compressed or time.monotonic() - one.grew >= QUIET):
+            quiet = one.bytes.compressed or time.monotonic() - one.grew >= QUIET
+            if not quiet and len(self._files) <= MOST:
                 continue
             if one is self._files[0] and self._files[-1].offset:
                 self._since = max(self._since, status.st_mtime)

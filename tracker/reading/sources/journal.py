@@ -13,9 +13,9 @@ What journalctl's source says of 252 to 254, and the tests hold:
 
 - `--after-cursor` takes for granted that the cursor's entry is there, and skips one entry. When it
   is gone (vacuum), that one was never read. So it is `--cursor`, and the skipping is done here.
-- `--follow` shows one boot: with `--directory` the last one that the folder knows, so a container that
-  boots anew is not heard, and a folder without entries is an error. `--merge` undoes that; on the
-  host's own journal it would let in the journals of other machines.
+- `--follow` shows one boot: with `--directory` the last one that the folder knows, so a container
+  that boots anew is not heard, and a folder without entries is an error. `--merge` undoes it; on
+  the host's own journal it would let in the journals of other machines.
 
 The pipe is the buffer: when nobody reads, journalctl waits.
 """

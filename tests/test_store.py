@@ -149,6 +149,35 @@ def test_the_state_of_a_newer_popgate_is_not_touched(tmp_path: Path) -> None:
         Store(tmp_path)
 
 
+def test_the_state_of_the_first_popgate_is_taken_over_as_it_is(tmp_path: Path) -> None:
+    before = Store(tmp_path)
+    before.save([Change("added", GRANT, "login")], NOW, {POSITION.path: [POSITION]})
+    before.close()
+    with sqlite3.connect(tmp_path / "popgate.db") as database:  # as it was before cursors
+        database.execute("DROP TABLE cursors")
+        database.execute("PRAGMA user_version = 1")
+    database.close()
+    store = Store(tmp_path)
+    assert list(store.grants()) == [GRANT]
+    assert store.positions(POSITION.path) == [POSITION]
+    assert store.cursor("journal") is None
+    store.save([], NOW, cursors={"journal": "s=1;i=2"})
+    store.close()
+    again = Store(tmp_path)
+    assert again.cursor("journal") == "s=1;i=2"
+    again.close()
+
+
+def test_a_cursor_is_saved_with_the_changes_or_not_at_all(store: Store) -> None:
+    store.save([Change("added", GRANT, "login")], NOW, cursors={"journal": "one"})
+    bad = Position(POSITION.path, 1, 1, 2**70, 0, b"", False)
+    removed = Change("removed", GRANT, "x")
+    with pytest.raises((StoreError, OverflowError)):
+        store.save([removed], NOW, {POSITION.path: [bad]}, cursors={"journal": "two"})
+    assert store.cursor("journal") == "one"
+    assert list(store.grants()) == [GRANT]
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be used for the state"):

@@ -148,7 +148,23 @@ class TestConfig:
     def test_check_says_that_all_is_good(self, site: Popgate) -> None:
         done = site.command("config", "check")
         assert done.returncode == 0
-        assert done.stdout == f"{site.file}: good\n{site.trusted}: 0 entries (no such file)\n"
+        assert done.stdout == (
+            f"{site.file}: good\n{site.trusted}: 0 entries (no such file)\n"
+            f"{site.file.parent.with_name('mail.log')}: does not exist yet: it is waited for\n"
+        )
+
+    def test_check_names_what_is_not_there_to_be_read(self, site: Popgate, tmp_path: Path) -> None:
+        (tmp_path / "there.log").touch()
+        site.configure(
+            tmp_path,
+            f'[log]\nfiles = ["{tmp_path}/there.log", "{tmp_path}/*.none"]\n'
+            f'units = ["dovecot.service"]\njournal_directory = "{tmp_path}/none"\n',
+        )
+        done = site.command("config", "check")
+        assert done.returncode == 0
+        assert done.stdout.splitlines()[2] == f"{tmp_path}/*.none: nothing matches yet"
+        assert done.stdout.splitlines()[3].startswith(f"journal:{tmp_path}/none: journalctl ")
+        assert len(done.stdout.splitlines()) == 4
 
     def test_check_reports_every_fault_and_exits_2(self, site: Popgate) -> None:
         site.configure(Path("/var/log/mail.log"), "[grants]\nwindow = 30\nwindw = 1\n")

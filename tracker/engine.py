@@ -23,6 +23,7 @@ from tracker.deciding.rules import RuleSet
 from tracker.errors import TrustedError
 from tracker.host import own_addresses, utc_now
 from tracker.reading.follow import LogReader
+from tracker.reading.selecting import forgeable, select
 from tracker.records import Change, Ended, Table
 from tracker.settings import Settings
 from tracker.store import Store
@@ -49,7 +50,9 @@ class Engine:
         self._follow = follow
         self._current = False
         self._clock = clock
-        self._policy = GrantPolicy(settings.grants, own_addresses())
+        self._formats = select(settings.log, clock()) if follow else []
+        doubtful = forgeable(self._formats, settings.log)
+        self._policy = GrantPolicy(settings.grants, own_addresses(), doubtful)
         postfix = Postfix(settings.postfix)
         self.publisher = Publisher(
             settings.tables.directory,
@@ -117,7 +120,7 @@ class Engine:
             self._reader.close()
         if self._follow:
             since = now - self.settings.grants.window
-            self._reader = LogReader(self.settings.log, self.store.positions, now, since)
+            self._reader = LogReader(self.settings.log, self._formats, self.store, now, since)
 
     def _load(self, now: datetime) -> None:
         """The ledger as the store has it, under the settings of now."""
@@ -165,7 +168,16 @@ class Engine:
         changed."""
         if reader is not None:
             at_end = not reader.more() and not reader.troubles()
-            self.store.save(changes, now, reader.positions(), now if at_end else None)
+            read_until = now if at_end else None
+            self.store.save(
+                changes,
+                now,
+                positions=reader.positions(),
+                read_until=read_until,
+                cursors=reader.cursors(),
+                memory=reader.memory(),
+            )
+            reader.saved()
             self._heard = now
         elif changes:
             self.store.save(changes, now)
@@ -254,6 +266,22 @@ class Engine:
     def troubles(self) -> list[str]:
         """What keeps logs from being read, a line each."""
         return self._reader.troubles() if self._reader else []
+
+    def watched(self) -> list[str]:
+        """The paths in whose folders something may change."""
+        return [*(self._reader.watched() if self._reader else []), str(self.settings.trusted.file)]
+
+    def waits(self) -> list[int]:
+        """Open files that become readable when there is more to read."""
+        return self._reader.waits() if self._reader else []
+
+    def input_ended(self) -> bool:
+        """Whether standard input is read, and was read to its end."""
+        return self._reader is not None and self._reader.ended()
+
+    def progress(self) -> dict[str, int | None]:
+        """For each source that is behind, how much of it has been read, in percent."""
+        return self._reader.progress() if self._reader else {}
 
     # Changes that come from no log
 

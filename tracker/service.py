@@ -1,13 +1,15 @@
 """`popgate run`: the asyncio loop that times the engine's steps.
 
-A step runs when a log file or the trusted list changed, when a grant is due to end, when another
-popgate asks (SIGUSR1) and every `log.poll_interval` in any case. The texts and the commit follow
+A step runs when a log file or the trusted list changed, when a pipe that is read (the journal's,
+standard input) has something, when a grant is due to end, when another popgate asks (SIGUSR1) and
+every `log.poll_interval` in any case. The texts and the commit follow
 `audit.interval` after the first change; reloads are timed by the publisher. Steps run one after
 another in a thread of their own, so signals are heard while Postfix is being waited for.
 
-SIGTERM and SIGINT: a last step, texts and commit, then the end; the tables are exact and the state
-is saved. SIGHUP: settings and trusted list are read anew; bad ones are reported, the old ones stay.
-An error of a system part is said once and tried again, after 1 s, then ever longer, up to 60 s.
+SIGTERM, SIGINT and the end of standard input, where that is read: a last step, texts and commit,
+then the end; the tables are exact and the state is saved. SIGHUP: settings and trusted list are
+read anew; bad ones are reported, the old ones stay. An error of a system part is said once and
+tried again, after 1 s, then ever longer, up to 60 s.
 """
 
 from __future__ import annotations
@@ -57,6 +59,7 @@ class Service:
         self._retry = 0.0
         self._said: set[str] = set()
         self._settle_at: float | None = None
+        self._status: str | None = None
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT. Raises a PopgateError when it cannot even begin."""
@@ -64,7 +67,7 @@ class Service:
         wake = asyncio.Event()
         with ThreadPoolExecutor(1, "step") as self._thread:
             engine = await self._begin()
-            watch = self._watch(loop, wake)
+            watch = self._watch(engine, loop, wake)
             self._on_signals(loop, wake)
             _notify("READY=1")
             log.info("event=started pid=%d table=%s", os.getpid(), engine.publisher.kind)
@@ -76,13 +79,14 @@ class Service:
                         if new is not engine:
                             engine = new
                             watch.close()
-                            watch = self._watch(loop, wake)
+                            watch = self._watch(engine, loop, wake)
                     more = await self._do(partial(self._turn, engine))
-                    watch.refresh()
-                    if not more:
-                        due = loop.call_later(self._pause(engine), wake.set)
-                        await wake.wait()
-                        due.cancel()
+                    watch.refresh(engine.watched())
+                    self._tell(engine)
+                    if engine.input_ended():
+                        self._stopping = True
+                    elif not more:
+                        await self._wait(engine, loop, wake)
                     wake.clear()
                 _notify("STOPPING=1")
                 await self._end(engine)
@@ -93,6 +97,36 @@ class Service:
 
     async def _do(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _wait(
+        self, engine: Engine, loop: asyncio.AbstractEventLoop, wake: asyncio.Event
+    ) -> None:
+        """Until something is due, or there is something to read."""
+        # After an error nothing is read before its time, so what is at hand must not wake us.
+        files = [] if self._retry else engine.waits()
+        due = loop.call_later(self._pause(engine), wake.set)
+        try:
+            for file in files:
+                loop.add_reader(file, wake.set)
+            await wake.wait()
+        finally:
+            due.cancel()
+            for file in files:
+                loop.remove_reader(file)
+
+    def _tell(self, engine: Engine) -> None:
+        """Tell systemd what keeps us, when it changed."""
+        behind = [
+            f"{source} {'' if percent is None else f'{percent} %'}".strip()
+            for source, percent in engine.progress().items()
+        ]
+        status = "; ".join(
+            [f"catching up: {one}" for one in behind]
+            + [f"waiting for {one}" for one in engine.troubles()]
+        )
+        if status != self._status:
+            self._status = status
+            _notify(f"STATUS={status or 'reading'}")
 
     async def _begin(self) -> Engine:
         engine = Engine(self._settings, follow=True)
@@ -203,15 +237,13 @@ class Service:
             except PopgateError as error:
                 log.error("event=failed error=%r action=%r", str(error), "left to the next start")
 
-    def _watch(self, loop: asyncio.AbstractEventLoop, wake: asyncio.Event) -> Watch:
-        files = [str(file) for file in (*self._settings.log.files, self._settings.trusted.file)]
-
+    def _watch(self, engine: Engine, loop: asyncio.AbstractEventLoop, wake: asyncio.Event) -> Watch:
         def wakes() -> None:
             # Events may still come in while the loop is being closed.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(wake.set)
 
-        return Watch(files, wakes)
+        return Watch(engine.watched(), wakes)
 
     def _on_signals(self, loop: asyncio.AbstractEventLoop, wake: asyncio.Event) -> None:
         def stop() -> None:

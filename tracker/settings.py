@@ -26,11 +26,33 @@ class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
     files: Annotated[
         tuple[Path, ...],
         Meta(
-            min_length=1,
             description="Log files to follow. A file that is missing yet is waited for; rotated "
-            "neighbours (.1, .gz, -YYYYMMDD) are read where reading stopped in them.",
+            "neighbours (.1, .gz, -YYYYMMDD) are read where reading stopped in them. Stars are "
+            "allowed: all files that match are followed, also those that come later. A lone - is "
+            "standard input, for `popgate run`. Where `log.units` is set and this is not: none."
         ),
     ] = (Path("/var/log/mail.log"),)
+    units: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="systemd units whose entries in the journal are read, such as "
+            "dovecot.service; a .slice stands for all units in it. None: the journal is not read."
+        ),
+    ] = ()
+    executables: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Programs, by their path, whose entries of these units count alone: where "
+            "units also run what users wrote. None: all."
+        ),
+    ] = ()
+    journal_directory: Annotated[
+        str,
+        Meta(
+            description="Folder of another journal than this host's: a container's, for one. "
+            "Empty: this host's."
+        ),
+    ] = ""
     format: Annotated[
         str,
         Meta(

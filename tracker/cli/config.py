@@ -20,15 +20,19 @@ def check(config_file: Path) -> None:
     """Read configuration and trusted list, and report every fault in them."""
     from tracker import config as settings
     from tracker.engine import read_trusted
-    from tracker.reading.formats import find
+    from tracker.host import utc_now
+    from tracker.reading.follow import absent
+    from tracker.reading.selecting import select
 
     found = settings.load(config_file)
-    find(found.log.format)
+    select(found.log, utc_now())
     trusted, _ = read_trusted(found.trusted.file)
     click.echo(f"{config_file}: good")
     entries = len(trusted.entries)
     there = "" if found.trusted.file.exists() else " (no such file)"
     click.echo(f"{found.trusted.file}: {entries} entries{there}")
+    for line in absent(found.log):
+        click.echo(line)
 
 
 @config.command()

@@ -40,5 +40,6 @@ class EventReader:
         return self._correlator.saved() if self._correlator.changed else None
 
     def given_up(self) -> int:
-        """How many lines there were that would have taken too long to be understood."""
-        return self._scanner.given_up
+        """How many lines since the last call would have taken too long to be understood."""
+        count, self._scanner.given_up = self._scanner.given_up, 0
+        return count

@@ -21,7 +21,7 @@ from tracker.deciding.ledger import Ledger
 from tracker.deciding.policy import GrantPolicy
 from tracker.deciding.rules import RuleSet
 from tracker.errors import TrustedError
-from tracker.host import own_addresses, utc_now
+from tracker.host import host_name, own_addresses, utc_now
 from tracker.reading.follow import LogReader
 from tracker.reading.selecting import forgeable, select
 from tracker.records import Change, Ended, Table
@@ -72,6 +72,7 @@ class Engine:
         self._repaired = False
         self._policy_behind = False
         self._heard = _NEVER
+        self._listed: tuple[datetime, frozenset[tuple[str, str]]] = (_NEVER, frozenset())
         self._behind = True
 
     def start(self) -> None:
@@ -282,6 +283,25 @@ class Engine:
     def progress(self) -> dict[str, int | None]:
         """For each source that is behind, how much of it has been read, in percent."""
         return self._reader.progress() if self._reader else {}
+
+    def has_sessions(self) -> bool:
+        """Whether any session counts as open."""
+        return self._ledger.has_sessions()
+
+    def compare_sessions(self, listed: frozenset[tuple[str, str]], at: datetime) -> None:
+        """End the sessions that the mail server listed before and does not list any more.
+
+        `listed`: user and address of each that was open `at` that moment. One that it never listed
+        may be a proxy's, of which it knows nothing.
+        """
+        with self.store.exclusive():
+            now = self._clock()
+            self._refresh(now)
+            before_at, before = self._listed
+            self._listed = (at, listed)
+            changes = self._ledger.gone(before - listed, host_name(), before_at, now)
+            self._keep([*changes], now)
+            self._publish(changes)
 
     # Changes that come from no log
 

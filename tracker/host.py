@@ -1,8 +1,9 @@
-"""What the host tells about itself and allows: clock, addresses of its interfaces, open files."""
+"""What the host tells about itself and allows: clock, its name, its addresses, open files."""
 
 from __future__ import annotations
 
 import resource
+import socket
 from datetime import UTC, datetime
 
 import ifaddr
@@ -30,3 +31,8 @@ def open_many_files() -> None:
     is opened as a whole. The usual 1024 is for programs that use select(2)."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def host_name() -> str:
+    """This host's name as syslog writes it, without a domain."""
+    return socket.gethostname().partition(".")[0]

@@ -37,6 +37,7 @@ from tracker.errors import (
     StoreError,
 )
 from tracker.host import utc_now
+from tracker.reading.sources.doveadm import who
 from tracker.reading.sources.watch import Watch
 
 log = logging.getLogger("popgate")
@@ -45,6 +46,8 @@ _T = TypeVar("_T")
 
 _FIRST_RETRY = 1.0
 _LAST_RETRY = 60.0
+_PATIENCE = 10.0
+"""Seconds that the list of open sessions may take."""
 
 
 class Service:
@@ -60,13 +63,15 @@ class Service:
         self._said: set[str] = set()
         self._settle_at: float | None = None
         self._status: str | None = None
+        self._engine: Engine
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT. Raises a PopgateError when it cannot even begin."""
         loop = asyncio.get_running_loop()
         wake = asyncio.Event()
         with ThreadPoolExecutor(1, "step") as self._thread:
-            engine = await self._begin()
+            engine = self._engine = await self._begin()
+            checking = asyncio.create_task(self._check_sessions())
             watch = self._watch(engine, loop, wake)
             self._on_signals(loop, wake)
             _notify("READY=1")
@@ -77,7 +82,7 @@ class Service:
                         self._rereading = False
                         new = await self._reconfigured(engine)
                         if new is not engine:
-                            engine = new
+                            engine = self._engine = new
                             watch.close()
                             watch = self._watch(engine, loop, wake)
                     more = await self._do(partial(self._turn, engine))
@@ -91,12 +96,29 @@ class Service:
                 _notify("STOPPING=1")
                 await self._end(engine)
             finally:
+                checking.cancel()
                 watch.close()
                 engine.close()
         log.info("event=stopped")
 
     async def _do(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _check_sessions(self) -> None:
+        """Have the mail server list its sessions now and then: the end of one can go unlogged."""
+        while True:
+            interval = self._settings.log.sessions_interval.total_seconds()
+            await asyncio.sleep(interval or _LAST_RETRY)
+            if not interval or self._retry or not self._engine.has_sessions():
+                continue
+            began = utc_now()
+            try:
+                listed = await who(self._settings.log.sessions_command, _PATIENCE)
+                await self._do(partial(self._engine.compare_sessions, listed, began))
+            except PopgateError as error:
+                if str(error) not in self._said:
+                    self._said.add(str(error))
+                    log.warning("event=sessions_unchecked reason=%r", str(error))
 
     async def _wait(
         self, engine: Engine, loop: asyncio.AbstractEventLoop, wake: asyncio.Event

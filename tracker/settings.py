@@ -77,6 +77,20 @@ class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
             "Empty: the host's."
         ),
     ] = ""
+    sessions_command: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Lists the mail sessions that are open, as `doveadm -f tab who -1` does. "
+            "The line that ends one can be lost: what was listed and is no more has ended."
+        ),
+    ] = ("doveadm", "-f", "tab", "who", "-1")
+    sessions_interval: Annotated[
+        Duration,
+        Meta(
+            description="How often it is run. Between 0 and 1d; 0: never. Root may run doveadm, "
+            "and whom Dovecot lets into its anvil socket; where it fails, that is said once."
+        ),
+    ] = Duration(minutes=5)
     poll_interval: Annotated[
         Duration,
         Meta(
@@ -240,6 +254,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
 BOUNDS: dict[str, tuple[timedelta, timedelta]] = {
     "log.poll_interval": (timedelta(milliseconds=50), timedelta(seconds=60)),
+    "log.sessions_interval": (timedelta(0), timedelta(days=1)),
     "grants.window": (timedelta(0), timedelta(days=7)),
     "grants.max_session": (timedelta(minutes=1), timedelta(days=30)),
     "postfix.timeout": (timedelta(seconds=1), timedelta(minutes=5)),

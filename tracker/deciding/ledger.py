@@ -55,6 +55,10 @@ class Ledger:
     def __len__(self) -> int:
         return self._count
 
+    def has_sessions(self) -> bool:
+        """Whether any session counts as open."""
+        return bool(self._open)
+
     def grants(self) -> Iterator[Grant]:
         """Every grant, in no order."""
         for users in self._by_address.values():
@@ -145,7 +149,8 @@ class Ledger:
             changes += [
                 self._end(one.id, last_seen + self._policy.window, now)
                 for one in (grant.sessions if grant else ())
-                if one.started <= last_seen and one.host in (None, host)
+                if one.started <= last_seen
+                and (one.host is None or one.host.partition(".")[0] == host)
             ]
         return changes
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import glob
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -103,7 +103,7 @@ class LogReader:
         sources = self._look()
         for source in sources:
             blocks += self._take(source, len(sources), events)
-        self._tell(sources, now)
+        self._tell(now)
         return events, blocks > 0
 
     def more(self) -> bool:
@@ -201,7 +201,7 @@ class LogReader:
             self._trouble.pop(gone, None)
         return sources
 
-    def _tell(self, sources: Iterable[Source], now: datetime) -> None:
+    def _tell(self, now: datetime) -> None:
         """Say now and then how far catching up is."""
         if not self._left:
             self._told = now

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -61,12 +62,15 @@ class Popgate:
         assert self._process is not None
         return self._process.pid
 
-    def start(self, stdin: int = subprocess.DEVNULL) -> None:
-        """`popgate run`, until it is at work. Raises RuntimeError with its words if it is not."""
+    def start(self, stdin: int = subprocess.DEVNULL, prefix: Sequence[str] = ()) -> None:
+        """`popgate run`, until it is at work. Raises RuntimeError with its words if it is not.
+
+        `prefix`: a command that runs it in its own way.
+        """
         with self.said.open("ab") as said:
             before = said.tell()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tracker", "run", "--config", str(self.file)],
+                [*prefix, sys.executable, "-m", "tracker", "run", "--config", str(self.file)],
                 stdin=stdin,
                 stdout=said,
                 stderr=said,

@@ -88,7 +88,7 @@ class Service:
                     more = await self._do(partial(self._turn, engine))
                     watch.refresh(engine.watched())
                     self._tell(engine)
-                    if engine.input_ended():
+                    if engine.input_ended() and not self._retry:
                         self._stopping = True
                     elif not more:
                         await self._wait(engine, loop, wake)
@@ -253,11 +253,16 @@ class Service:
 
     async def _end(self, engine: Engine) -> None:
         """Leave everything exact; what fails now is said, and put right by the next start."""
-        for work in (engine.step, engine.settle, engine.reload):
+        for work in (partial(self._last_step, engine), engine.settle, engine.reload):
             try:
                 await self._do(work)
             except PopgateError as error:
                 log.error("event=failed error=%r action=%r", str(error), "left to the next start")
+
+    def _last_step(self, engine: Engine) -> None:
+        if self._retry:  # else positions would be saved without what the failed step read
+            engine.recover()
+        engine.step()
 
     def _watch(self, engine: Engine, loop: asyncio.AbstractEventLoop, wake: asyncio.Event) -> Watch:
         def wakes() -> None:

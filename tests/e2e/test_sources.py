@@ -17,6 +17,7 @@ import pytest
 from lab.journal import Journal, entry
 from lab.popgate import Popgate
 from lab.processes import wait_for
+from tests.conftest import require
 from tests.moments import login_line
 
 pytestmark = pytest.mark.e2e
@@ -165,6 +166,29 @@ def test_standard_input_is_not_for_once(tmp_path: Path, postfix_config: Path) ->
     done = site.command("once")
     assert done.returncode == 2
     assert "popgate run reads it" in done.stderr
+
+
+# Without inotify
+
+
+def test_a_log_is_polled_where_there_is_no_inotify(tmp_path: Path, postfix_config: Path) -> None:
+    log = tmp_path / "mail.log"
+    site = Popgate(tmp_path / "popgate", log, postfix_config)
+    site.file.write_text(
+        site.file.read_text().replace("[log]\n", '[log]\npoll_interval = "100ms"\n')
+    )
+    without = ["unshare", "--user", "--map-root-user", "sh", "-c"]
+    forbid = 'echo 0 >/proc/sys/user/max_inotify_instances || exit 77; exec "$@"'
+    if subprocess.run([*without, forbid, "sh", "true"], check=False).returncode:
+        require("a user namespace cannot be made here")
+    site.start(prefix=[*without, forbid, "sh"])
+    log.write_text(login_line("203.0.113.1", at=datetime.now(UTC)))
+    wait_for("the grant", lambda: granted(site) == {"203.0.113.1": 1})
+    log.rename(tmp_path / "mail.log.1")
+    log.write_text(login_line("203.0.113.2", session="b", at=datetime.now(UTC)))
+    wait_for("the second", lambda: len(granted(site)) == 2)
+    assert site.stop() == 0
+    assert b"event=unwatched" in site.said.read_bytes()
 
 
 # Catching up

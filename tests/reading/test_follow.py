@@ -133,6 +133,29 @@ def test_one_that_still_matches_when_it_was_renamed_is_not_read_again(
     write(log, "three")
     assert sorted(site.step()) == ["three", "two"]
     assert site.step() == []
+    site.restart()
+    assert site.step() == []
+    write(log, "four")
+    assert site.step() == ["four"]
+
+
+def test_a_new_file_with_the_inode_of_one_that_was_renamed_is_read(
+    site: Site, tmp_path: Path
+) -> None:
+    log, old = tmp_path / "mail.log", tmp_path / "mail-old.log"
+    with freeze_time(NOW) as clock:
+        write(log, "one")
+        site.open(tmp_path / "*.log")
+        site.step()
+        log.rename(old)
+        write(log, "two")
+        site.step()
+        clock.tick(QUIET + 1)
+        site.step()
+        old.unlink()
+        site.step()
+        write(tmp_path / "new.log", "three")
+        assert site.step() == ["three"]
 
 
 def test_a_file_named_beside_a_pattern_that_matches_it_is_read_once(

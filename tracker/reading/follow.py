@@ -10,7 +10,7 @@ from __future__ import annotations
 import glob
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -29,6 +29,9 @@ log = logging.getLogger("popgate")
 
 _BLOCKS = 256
 """Blocks read in one go, 16 MiB at most: catching up saves and publishes as it goes."""
+
+_EVENTS = 5000
+"""About as many events at most, too: what comes of them takes longer than reading them."""
 
 _TOLD_EVERY = timedelta(seconds=10)
 
@@ -107,14 +110,10 @@ class LogReader:
         blocks, self._again = len(self._again), []
         sources = self._look()
         for source in sources:
-            for block in self._share(source, max(_BLOCKS // len(sources), 1)):
-                blocks += 1
-                events += self._events.read(block)
-        self._tell(sources, now)
+            blocks += self._take(source, len(sources), events)
+        self._tell(now)
         if given_up := self._events.given_up():
-            log.warning(
-                "event=lines_left_out count=%d reason=%r", given_up, "too long to understand"
-            )
+            log.warning("event=lines_left_out count=%d reason=%r", given_up, "too many steps")
         return events, blocks > 0
 
     def more(self) -> bool:
@@ -171,16 +170,19 @@ class LogReader:
     def _sources(self) -> list[Source]:
         return [*self._input, *self._journals, *self._matching.sources()]
 
-    def _share(self, source: Source, share: int) -> Iterator[bytes]:
-        """At most so many blocks of a source; where they end, the next share goes on."""
+    def _take(self, source: Source, among: int, events: list[Event]) -> int:
+        """Add the events of the share that one of so many sources has, and count its blocks. The
+        next share goes on where this one ends."""
         blocks = self._left.pop(source.name, None) or self._blocks(source)
+        taken, most = 0, len(events) + max(_EVENTS // among, 1)
         for block in blocks:
-            share -= 1
             if block:
-                yield block
-            if not block or not share:
+                taken += 1
+                events += self._events.read(block)
+            if not block or taken * among >= _BLOCKS or len(events) >= most:
                 self._left[source.name] = blocks
-                return
+                break
+        return taken
 
     def _blocks(self, source: Source) -> Iterator[bytes]:
         try:
@@ -213,7 +215,7 @@ class LogReader:
             self._trouble.pop(gone, None)
         return sources
 
-    def _tell(self, sources: Iterable[Source], now: datetime) -> None:
+    def _tell(self, now: datetime) -> None:
         """Say now and then how far catching up is."""
         if not self._left:
             self._told = now

@@ -71,9 +71,10 @@ class FileSource:
         """None: whether a file has grown is told by `Watch`."""
         return []
 
-    def reads(self, inode: tuple[int, int]) -> bool:
-        """Whether the file with that (device, inode) is open here."""
-        return inode in self._inodes()
+    def position_in(self, inode: tuple[int, int]) -> Position | None:
+        """Where reading stands in the file with that (device, inode), if it is open here."""
+        found = [one for one in self._files if one.bytes.inode == inode]
+        return found[0].position(self.path) if found else None
 
     def close(self) -> None:
         """Let go of all files."""

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from msgspec import structs
+
 from tracker.reading.sources.files import QUIET, FileSource
 from tracker.reading.sources.rotated import origin
 from tracker.records import Position
@@ -39,8 +41,9 @@ class Matching:
         self._files: dict[str, FileSource] = {}
         self._missing: dict[str, float] = {}
         self._let_go: set[str] = set()
-        # Files that came to match by being renamed; they were read under the name they had.
-        self._renamed: set[tuple[int, int]] = set()
+        # Files that came to match by being renamed, and how far they were read under the name they
+        # had: that is saved for the new name, so that no restart begins with them anew.
+        self._renamed: dict[str, Position] = {}
         for path in self.patterns:
             if path not in self._stars and path not in self._files:
                 self._files[path] = FileSource(Path(path), stopped(path), since)
@@ -58,6 +61,9 @@ class Matching:
             found.update(paths[:MOST])
         for path in sorted(found - self._files.keys()):
             self._take_up(path)
+        for path in self._renamed.keys() - found:
+            del self._renamed[path]
+            self._let_go.add(path)
         for path in [one for one in self._files if one not in self.patterns]:
             self._see_whether_gone(path, there=path in found)
         self._since = max(self._since, began - _CLOCKS) if self._stars else self._since
@@ -70,7 +76,8 @@ class Matching:
     def positions(self) -> dict[str, list[Position]]:
         """For each path where reading stands; nowhere any more in those that were let go of."""
         gone: dict[str, list[Position]] = {path: [] for path in self._let_go}
-        return gone | {path: source.positions() for path, source in self._files.items()}
+        renamed = {path: [position] for path, position in self._renamed.items()}
+        return gone | renamed | {path: one.positions() for path, one in self._files.items()}
 
     def saved(self) -> None:
         """The positions were saved."""
@@ -97,9 +104,12 @@ class Matching:
         except FileNotFoundError:
             return
         inode = status.st_dev, status.st_ino
-        if any(source.reads(inode) for source in self._files.values()):
-            self._renamed.add(inode)
-        if inode not in self._renamed:
+        for source in self._files.values():
+            if position := source.position_in(inode):
+                self._renamed[path] = structs.replace(position, path=path)
+        known = self._renamed.get(path)
+        if known is None or (known.device, known.inode) != inode:
+            self._renamed.pop(path, None)
             self._files[path] = FileSource(Path(path), self._stopped(path), self._since)
 
     def _see_whether_gone(self, path: str, *, there: bool) -> None:

@@ -22,6 +22,7 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
 
 log = logging.getLogger("popgate")
 
@@ -46,8 +47,12 @@ class Watch(FileSystemEventHandler):
         self._patterns: list[str] = []
         self._watched: set[str] = set()
         self._refused: set[str] = set()
-        self._observer = Observer()
-        self._observer.start()
+        self._observer: BaseObserver | None = None
+        try:
+            self._observer = Observer()
+            self._observer.start()
+        except OSError as error:  # all that fs.inotify.max_user_instances permits are in use
+            self._refuse("all", error)
         self.refresh(files)
 
     def refresh(self, files: Iterable[str]) -> None:
@@ -59,17 +64,18 @@ class Watch(FileSystemEventHandler):
             self._add(os.path.dirname(path))
 
     def _add(self, folder: str) -> None:
-        if folder in self._watched or not os.path.isdir(folder):
+        if self._observer is None or folder in self._watched or not os.path.isdir(folder):
             return
         try:
             self._observer.schedule(self, folder, event_filter=_EVENTS)
             self._watched.add(folder)
         except OSError as error:
-            if folder not in self._refused:
-                self._refused.add(folder)
-                log.warning(
-                    "event=unwatched folder=%s error=%r action=polling", folder, error.strerror
-                )
+            self._refuse(folder, error)
+
+    def _refuse(self, folder: str, error: OSError) -> None:
+        if folder not in self._refused:
+            self._refused.add(folder)
+            log.warning("event=unwatched folder=%s error=%r action=polling", folder, error.strerror)
 
     def dispatch(self, event: FileSystemEvent) -> None:
         """Called by watchdog for each event in a watched folder."""
@@ -83,5 +89,6 @@ class Watch(FileSystemEventHandler):
 
     def close(self) -> None:
         """Stop watching."""
-        self._observer.stop()
-        self._observer.join()
+        if self._observer is not None:
+            self._observer.stop()
+            self._observer.join()

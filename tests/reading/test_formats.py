@@ -74,6 +74,12 @@ def test_a_small_format_is_enough(file: Path) -> None:
     assert load(write(file)).tag == "(?:small)"
 
 
+def test_a_definition_may_use_what_is_always_defined(file: Path) -> None:
+    define = "[define]\nwho = '(?P<user>[a-z]{1,32}+) {address}'\n"
+    pattern = "[[pattern]]\nevent = 'login'\nregex = 'in {who}(?=\\n)'\n"
+    assert load(write(file, define=define, pattern=pattern)).patterns
+
+
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(FormatError, match=r"^unknown log format 'dovcot'; known: .*dovecot"):
         find("dovcot", None)

@@ -102,6 +102,21 @@ def test_a_stamp_with_a_year(stamp: str, moment: str) -> None:
     assert read(stamp) == at(moment)
 
 
+@pytest.mark.parametrize(
+    ("stamp", "moment"),
+    [
+        ("Nov 24 2026 08:45:28", "2026-11-24 08:45:28"),
+        ("Nov  4 2026 08:45:28", "2026-11-04 08:45:28"),
+        ("Apr 24 2025 08:45:28", "2025-04-24 08:45:28"),
+    ],
+)
+def test_a_stamp_with_the_year_behind_the_day(stamp: str, moment: str) -> None:
+    reader = StampReader(NOW, UTC)
+    assert reader.moment(stamp) == at(moment)
+    assert reader.read(stamp) == (at(moment), None)
+    assert reader.read(f"{stamp} mailhost") == (at(moment), "mailhost")
+
+
 @pytest.mark.parametrize("digits", range(1, 10))
 def test_fractions_of_one_to_nine_digits(digits: int) -> None:
     stamp = f"2026-11-24T08:45:28.{'123456789'[:digits]}Z"

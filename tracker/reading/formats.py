@@ -104,7 +104,10 @@ def _make(written: _File, where: str) -> Format:
         raise FormatError(f"{where}: needs at least one [[example]] and one [[counter_example]]")
     if not written.tags and written.own_log is None:
         raise FormatError(f"{where}: needs `tags`, `own_log` or both: how do its lines begin?")
-    define = {**_BUILT_IN, **written.define}
+    # Those of the file first: what they mean may use the others.
+    define = written.define | {
+        name: meaning for name, meaning in _BUILT_IN.items() if name not in written.define
+    }
     tags = f"(?:{'|'.join(written.tags)})" if written.tags else None
     return Format(
         name=written.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +23,8 @@ class Journal:
     @staticmethod
     def missing() -> list[str]:
         """The Debian packages that this needs and this machine lacks."""
-        return [] if _REMOTE.exists() else ["systemd-journal-remote"]
+        there = {"systemd": shutil.which("journalctl"), "systemd-journal-remote": _REMOTE.exists()}
+        return [package for package, found in there.items() if not found]
 
     def write(self, *entries: bytes) -> None:
         """Append entries in the export format. Raises RuntimeError."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import sqlite3
@@ -148,6 +149,26 @@ def test_standard_input_is_followed_and_its_end_is_the_end(
         assert site.wait() == 0
     assert granted(site) == {"203.0.113.1": 1, "203.0.113.2": 1}
     assert b"event=stopped" in site.said.read_bytes()
+
+
+def test_lines_of_standard_input_outlive_a_state_that_cannot_be_saved(
+    tmp_path: Path, postfix_config: Path
+) -> None:
+    site = Popgate(tmp_path / "popgate", tmp_path, postfix_config, '[log]\nfiles = ["-"]\n')
+    reads, writes = os.pipe()
+    site.start(stdin=reads)
+    os.close(reads)
+    database = sqlite3.connect(site.maps.parent / "popgate.db", isolation_level=None)
+    database.execute("BEGIN IMMEDIATE")
+    now = datetime.now(UTC)
+    lines = "".join(login_line(address(n), session=str(n), at=now) for n in range(3))
+    os.write(writes, lines.encode())
+    os.close(writes)
+    wait_for("the error", lambda: b"database is locked" in site.said.read_bytes())
+    database.execute("ROLLBACK")
+    database.close()
+    assert site.wait() == 0
+    assert granted(site) == {address(n): 1 for n in range(3)}
 
 
 def test_standard_input_may_be_a_file(tmp_path: Path, postfix_config: Path) -> None:

@@ -8,9 +8,10 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 import click
@@ -31,12 +32,18 @@ _ROW = "{:>9}  {:25}  {:6}  {:10}  {:39}  {}"
 
 @click.command()
 @click.argument("files", nargs=-1, required=True)
-@click.option("--format", "format_name", default="dovecot", show_default=True, help="Who wrote it.")
+@click.option(
+    "--format",
+    "format_names",
+    default="dovecot",
+    show_default=True,
+    help="Who wrote it: formats with commas between them, or auto.",
+)
 @click.option("--timezone", default="", help="The zone of stamps that name none.")
 @click.option("--summary", is_flag=True, help="Print the summary alone.")
 @json_option
 def scan(
-    files: tuple[str, ...], format_name: str, timezone: str, summary: bool, as_json: bool
+    files: tuple[str, ...], format_names: str, timezone: str, summary: bool, as_json: bool
 ) -> None:
     """Print the logins, logouts and failures in FILES; - is standard input, .gz is unpacked.
 
@@ -47,8 +54,9 @@ def scan(
 
     from tracker.host import utc_now
     from tracker.reading.events import EventReader
-    from tracker.reading.formats import find
+    from tracker.reading.selecting import select
     from tracker.reading.timestamps import StampReader
+    from tracker.settings import LogSettings
 
     zone: tzinfo | None = None
     if timezone:
@@ -56,7 +64,8 @@ def scan(
             zone = ZoneInfo(timezone)
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise click.UsageError(f"--timezone {timezone}: no such zone") from error
-    reader = EventReader([find(format_name)], StampReader(utc_now(), zone))
+    settings = LogSettings(files=tuple(map(Path, files)), format=format_names)
+    reader = EventReader(select(settings, utc_now()), StampReader(utc_now(), zone))
     counts = dict.fromkeys((*_KINDS, "lines", "bytes"), 0)
     gc.disable()  # events hold no cycles, and there are millions of them
     started = time.perf_counter()
@@ -74,32 +83,21 @@ def scan(
 
 def _scan_file(file: str, reader: EventReader, counts: dict[str, int], show: _Show | None) -> None:
     from tracker.errors import ReadingError
-    from tracker.reading.joining import SessionJoin
 
-    join = SessionJoin()
-    first = 1
     try:
         with ExitStack() as stack:
             source, size = _open(file, stack)
             bar = _progress(file, size, stack)
             # Rows on a terminal go where the bar stands; it is drawn again below them.
             clear = "\r\x1b[2K" if bar is not None and sys.stdout.isatty() else ""
-            for block in _blocks(source):
-                if show is None:
-                    found = Counter(map(type, reader.read(block)))
-                else:
-                    line, at, rows, found = first, 0, [clear], Counter()
-                    for start, event in reader.placed(block):
-                        found[type(event)] += 1
-                        line += block.count(b"\n", at, start)
-                        at = start
-                        rows.append(show(line, join.join(event)))
-                    sys.stdout.write("".join(rows))
-                for kind, number in found.items():
+            blocks = _blocks(source)
+            read = (
+                reader.read_ahead(blocks) if show is None else _shown(reader, blocks, show, clear)
+            )
+            for block, events in read:
+                for kind, number in Counter(map(type, events)).items():
                     counts[kind.__name__.lower()] += number
-                lines = block.count(b"\n")
-                first += lines
-                counts["lines"] += lines
+                counts["lines"] += block.count(b"\n")
                 counts["bytes"] += len(block)
                 if bar is not None:
                     sys.stdout.flush()
@@ -109,6 +107,27 @@ def _scan_file(file: str, reader: EventReader, counts: dict[str, int], show: _Sh
     except (OSError, EOFError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ReadingError(f"{file}: cannot be read: {reason}") from error
+
+
+def _shown(
+    reader: EventReader, blocks: Iterable[bytes], show: _Show, clear: str
+) -> Iterator[tuple[bytes, list[Event]]]:
+    """Each block with its events, once they are printed, each with the number of its line."""
+    from tracker.reading.joining import SessionJoin
+
+    join = SessionJoin()
+    first = 1
+    for block in blocks:
+        line, at, rows, events = first, 0, [clear], []
+        for start, event in reader.placed(block):
+            line += block.count(b"\n", at, start)
+            at = start
+            events.append(join.join(event))
+            rows.append(show(line, events[-1]))
+        if events:
+            sys.stdout.write("".join(rows))
+        yield block, events
+        first += block.count(b"\n")
 
 
 def blocks_of(file: str) -> Iterator[bytes]:

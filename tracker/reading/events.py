@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import cast
 
-from tracker.reading.correlating import Correlator
+from tracker.reading.correlating import Correlator, Part
 from tracker.reading.patterns import Format
 from tracker.reading.scanner import Scanner
 from tracker.reading.timestamps import StampReader
@@ -22,7 +23,22 @@ class EventReader:
 
     def read(self, block: bytes) -> list[Event]:
         """The events in `block`, in the order of its lines. A last line needs its \\n too."""
-        items = self._scanner.scan(block).items
+        return self._joined(self._scanner.scan(block).items)
+
+    def read_ahead(self, blocks: Iterable[bytes]) -> Iterator[tuple[bytes, list[Event]]]:
+        """Each block with its events; while those are made, the next block is matched already, on
+        another processor."""
+        with ThreadPoolExecutor(1, "match") as ahead:
+            before: tuple[bytes, Future[list[str]]] | None = None
+            for block in blocks:
+                matching = ahead.submit(self._scanner.match, block)
+                if before:
+                    yield before[0], self._joined(self._scanner.items(before[1].result()))
+                before = block, matching
+            if before:
+                yield before[0], self._joined(self._scanner.items(before[1].result()))
+
+    def _joined(self, items: list[Event | Part]) -> list[Event]:
         if not self._scanner.correlates:
             return cast("list[Event]", items)
         return [event for event in map(self._correlator.join, items) if event is not None]

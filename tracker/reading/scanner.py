@@ -70,29 +70,41 @@ class Scanner:
 
         `placed`: also tell where each line begins.
         """
-        record = _RECORD if placed else _RECORD.removesuffix(b"$0\n") + b"\n"
-        items: list[Event | Part] = []
-        lines: list[str] = []
-        if not self._rewrite(block, record, items, lines):
-            for line in block.split(b"\n"):
-                if not self._rewrite(line + b"\n", record, items, lines):
-                    self.given_up += 1
+        items, lines = self._tell(self.match(block, placed=placed))
         return Scanned(items, _places(block, lines) if placed else [])
 
-    def _rewrite(
-        self, block: bytes, record: bytes, items: list[Event | Part], lines: list[str]
-    ) -> bool:
-        """False when it cannot be told what is in the block."""
+    def match(self, block: bytes, *, placed: bool = False) -> list[str]:
+        """The records of all matches in `block`, for `items`: most of the work, and done outside of
+        Python, so it may go on in another thread meanwhile; but not in two at a time."""
+        record = _RECORD if placed else _RECORD.removesuffix(b"$0\n") + b"\n"
+        whole = self._records(block, record)
+        if whole is not None:
+            return [whole]
+        one_by_one = [self._records(line + b"\n", record) for line in block.split(b"\n")]
+        self.given_up += one_by_one.count(None)
+        return [text for text in one_by_one if text]
+
+    def items(self, matched: list[str]) -> list[Event | Part]:
+        """What the lines tell whose records `match` gave."""
+        return self._tell(matched)[0]
+
+    def _records(self, block: bytes, record: bytes) -> str | None:
+        """None when it cannot be told what is in the block."""
         try:
             found, text = self._expression.rewrite(block, record)
         except TooManyStepsError:
-            return False
-        values = text.split("\n")
-        if len(values) != found * _WIDTH + 1:
-            return False  # a group has a line feed in it: the values are not in their places
-        self._align(values)
-        self._collect(values, items, lines, ascii_only=text.isascii())
-        return True
+            return None
+        # A group that has a line feed in it would put all values behind it in wrong places.
+        return text if text.count("\n") == found * _WIDTH else None
+
+    def _tell(self, matched: list[str]) -> tuple[list[Event | Part], list[str]]:
+        items: list[Event | Part] = []
+        lines: list[str] = []
+        for text in matched:
+            values = text.split("\n")
+            self._align(values)
+            self._collect(values, items, lines, ascii_only=text.isascii())
+        return items, lines
 
     def _align(self, values: list[str]) -> None:
         """Put each field in its column, where a route has them otherwise."""

@@ -23,17 +23,17 @@ RECORDED = {
     "postfix-sasl": ["postfix-3.7.11/sasl-syslog.iso"],
     "solid-pop3d": [f"solid-pop3d-0.15/basic-syslog.{style}" for style in STYLES],
 }
-LOGS = [(format, name) for format, logs in RECORDED.items() for name in logs]
+LOGS = [(server, name) for server, logs in RECORDED.items() for name in logs]
 FORGED_BY_LENGTH = "courier-1.0.16/forge-by-long-user.iso"
 
 # What the log does not tell.
 
-WITHOUT_EVENT = {
+WITHOUT_EVENT: dict[str, set[int]] = {
     # A session that was cut off: the parent's line names no user, and it says the same of a
     # connection that never logged in.
     "mailutils": {26, 67},
 }
-OTHER_NAME = {
+OTHER_NAME: dict[str, dict[int, str | None]] = {
     # Without the domain of its virtual domain.
     "mailutils": {13: "alice", 14: "alice", 56: "alice", 57: "alice"},
     # "Authentication failed for UNKNOWN USER": a name that is no account's is not logged.
@@ -48,42 +48,42 @@ WITHOUT_ADDRESS = {
 SESSION_OF_PROCESS = {"mailutils", "popa3d", "solid-pop3d"}
 
 
-def expected(format: str, name: str) -> dict[int, Row]:
+def expected(server: str, name: str) -> dict[int, Row]:
     return {
-        label["line"]: meant(format, label)
+        label["line"]: meant(server, label)
         for label in labels(name)
-        if label["line"] not in WITHOUT_EVENT.get(format, ())
+        if label["line"] not in WITHOUT_EVENT.get(server, ())
     }
 
 
-def meant(format: str, label: dict[str, Any]) -> Row:
+def meant(server: str, label: dict[str, Any]) -> Row:
     line = label["line"]
     user = label.get("user_logged", label["user"])
     return (
         label["event"],
         label["service"] if label.get("service_in_line", True) else None,
-        OTHER_NAME.get(format, {}).get(line, user),
-        None if format in WITHOUT_ADDRESS else label["ip"],
-        session(format, label),
+        OTHER_NAME.get(server, {}).get(line, user),
+        None if server in WITHOUT_ADDRESS else label["ip"],
+        session(server, label),
     )
 
 
-def session(format: str, label: dict[str, Any]) -> str | None:
+def session(server: str, label: dict[str, Any]) -> str | None:
     """The session where it is labelled, or where it is made of what is."""
-    if format in SESSION_OF_PROCESS and "pid" in label:
-        return f"mailhost/{format}[{label['pid']}]"
+    if server in SESSION_OF_PROCESS and "pid" in label:
+        return f"mailhost/{server}[{label['pid']}]"
     named: str | None = label["session"]
     return named
 
 
-def found(format: str, name: str) -> dict[int, Row]:
-    return {line: row(event) for line, event in numbered(log(name), format).items()}
+def found(server: str, name: str) -> dict[int, Row]:
+    return {line: row(event) for line, event in numbered(log(name), server).items()}
 
 
-@pytest.mark.parametrize(("format", "name"), LOGS)
-def test_each_line_gives_the_event_that_happened(format: str, name: str) -> None:
-    read, happened = found(format, name), expected(format, name)
-    if format in {"courier", "perdition", "cyrus"}:
+@pytest.mark.parametrize(("server", "name"), LOGS)
+def test_each_line_gives_the_event_that_happened(server: str, name: str) -> None:
+    read, happened = found(server, name), expected(server, name)
+    if server in {"courier", "perdition", "cyrus"}:
         # Their sessions are in the lines, or joined by the process, but mostly not in the labels.
         read = {line: (*one[:4], happened[line][4] and one[4]) for line, one in read.items()}
     assert read == happened
@@ -104,9 +104,9 @@ def test_cyrus_ends_the_session_that_the_same_process_began(name: str) -> None:
 
 @pytest.mark.parametrize("name", RECORDED["courier"] + RECORDED["perdition"])
 def test_a_session_is_the_two_ends_of_its_connection(name: str) -> None:
-    format = name.partition("-")[0]
+    server = name.partition("-")[0]
     open_sessions: set[str | None] = set()
-    for event in events(log(name), format):
+    for event in events(log(name), server):
         kind = row(event)[0]
         assert event.session
         if kind == "login":
@@ -137,41 +137,41 @@ def test_a_forged_login_is_believed_neither_alone_nor_in_another_order() -> None
     assert lines[0].endswith(b"pop3d: LOGIN, user=admin, ip=[::ffff:127.0.0.2], port=[44341]")
 
 
-@pytest.mark.parametrize(("format", "name"), [*LOGS, ("courier", FORGED_BY_LENGTH)])
-def test_the_forged_address_never_appears(format: str, name: str) -> None:
-    assert FORGED not in {event.address for event in events(log(name), format)}
+@pytest.mark.parametrize(("server", "name"), [*LOGS, ("courier", FORGED_BY_LENGTH)])
+def test_the_forged_address_never_appears(server: str, name: str) -> None:
+    assert FORGED not in {event.address for event in events(log(name), server)}
 
 
-@pytest.mark.parametrize(("format", "name"), LOGS)
-def test_a_format_beside_all_others_gives_the_same_events(format: str, name: str) -> None:
-    assert events(log(name), *sorted(names(None))) == events(log(name), format)
+@pytest.mark.parametrize(("server", "name"), LOGS)
+def test_a_format_beside_all_others_gives_the_same_events(server: str, name: str) -> None:
+    assert events(log(name), *sorted(names(None))) == events(log(name), server)
 
 
-@pytest.mark.parametrize(("format", "name"), LOGS)
-def test_no_other_of_these_formats_reads_the_log(format: str, name: str) -> None:
-    others = sorted({"dovecot", *RECORDED} - {format})
+@pytest.mark.parametrize(("server", "name"), LOGS)
+def test_no_other_of_these_formats_reads_the_log(server: str, name: str) -> None:
+    others = sorted({"dovecot", *RECORDED} - {server})
     assert events(log(name), *others) == []
 
 
-@pytest.mark.parametrize(("format", "name"), LOGS)
+@pytest.mark.parametrize(("server", "name"), LOGS)
 @pytest.mark.parametrize("size", [1, 1000])
 def test_a_reader_that_is_stopped_after_each_block_goes_on_with_its_memory(
-    format: str, name: str, size: int
+    server: str, name: str, size: int
 ) -> None:
     memory = b""
     read: list[Event] = []
     for block in blocks(log(name), size):
-        one = EventReader([find(format, None)], StampReader(NOW), memory)
+        one = EventReader([find(server, None)], StampReader(NOW), memory)
         read += one.read(block)
         memory = one.memory() or memory
-    assert read == reader(format).read(log(name))
+    assert read == reader(server).read(log(name))
 
 
-@pytest.mark.parametrize(("format", "name"), LOGS)
-def test_blocks_have_the_events_where_their_lines_are(format: str, name: str) -> None:
-    whole = list(reader(format).placed(log(name)))
-    assert [event for _, event in whole] == events(log(name), format)
-    one, at = reader(format), 0
+@pytest.mark.parametrize(("server", "name"), LOGS)
+def test_blocks_have_the_events_where_their_lines_are(server: str, name: str) -> None:
+    whole = list(reader(server).placed(log(name)))
+    assert [event for _, event in whole] == events(log(name), server)
+    one, at = reader(server), 0
     parts: list[tuple[int, Event]] = []
     for block in blocks(log(name), 300):
         parts += [(at + start, event) for start, event in one.placed(block)]
@@ -179,24 +179,24 @@ def test_blocks_have_the_events_where_their_lines_are(format: str, name: str) ->
     assert parts == whole
 
 
-@pytest.mark.parametrize(("format", "name"), LOGS)
+@pytest.mark.parametrize(("server", "name"), LOGS)
 @pytest.mark.parametrize("junk", JUNK)
-def test_junk_between_the_lines_changes_nothing(format: str, name: str, junk: bytes) -> None:
+def test_junk_between_the_lines_changes_nothing(server: str, name: str, junk: bytes) -> None:
     mixed = b"\n".join(part for line in log(name).split(b"\n") for part in (junk, line))
-    assert events(b"\n" + mixed + b"\n", format) == events(log(name), format)
+    assert events(b"\n" + mixed + b"\n", server) == events(log(name), server)
 
 
-@pytest.mark.parametrize(("format", "name"), LOGS)
-def test_a_log_with_other_line_ends_gives_no_wrong_event(format: str, name: str) -> None:
-    right = [row(event) for event in events(log(name), format)]
+@pytest.mark.parametrize(("server", "name"), LOGS)
+def test_a_log_with_other_line_ends_gives_no_wrong_event(server: str, name: str) -> None:
+    right = [row(event) for event in events(log(name), server)]
     text = log(name).replace(b"\n", b"\r\n")
-    assert [one for one in events(text, format) if row(one) not in right] == []
+    assert [one for one in events(text, server) if row(one) not in right] == []
 
 
 @pytest.mark.parametrize(
-    ("format", "name"),
+    ("server", "name"),
     [one for one in LOGS if one[0] in {"courier", "cyrus", "mailutils", "perdition"}],
 )
-def test_a_line_cut_short_is_no_login(format: str, name: str) -> None:
+def test_a_line_cut_short_is_no_login(server: str, name: str) -> None:
     text = b"".join(line[:-1] + b"\n" for line in log(name).split(b"\n"))
-    assert [event for event in events(text, format) if isinstance(event, Login)] == []
+    assert [event for event in events(text, server) if isinstance(event, Login)] == []

@@ -172,7 +172,9 @@ def test_memory_is_given_only_where_it_changed() -> None:
     assert one.memory()
 
 
-@pytest.mark.parametrize("memory", [b"{}", b"nonsense", b'{"addresses":{"mailhost/popa3d[1]":"x"}}'])
+@pytest.mark.parametrize(
+    "memory", [b"{}", b"nonsense", b'{"addresses":{"mailhost/popa3d[1]":"x"}}']
+)
 def test_a_memory_of_another_version_is_forgotten(memory: bytes) -> None:
     one = EventReader([find("popa3d", None)], StampReader(READ_AT), memory)
     (found,) = one.read(SECOND.encode())

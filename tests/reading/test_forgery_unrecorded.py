@@ -206,14 +206,12 @@ def cucipop_refused(client: Client) -> list[str]:
 
 
 def vm_pop3d_login(client: Client) -> list[str]:
-    name = f"User '{word(client.user)}'"
-    return tagged(
-        "vm-pop3d[4387]",
-        f"Connect from {client.address}",
-        f"{name} of 'example.com' logged in",
-        f"{name} logged in",
-        f"{name} logged in from {client.address}, nmsgs=3",
-    )
+    name, connected = f"User '{word(client.user)}'", f"Connect from {client.address}"
+    return [
+        *tagged("vm-pop3d[4387]", connected, f"{name} of 'example.com' logged in"),
+        *tagged("vm-pop3d[4388]", connected, f"{name} logged in"),
+        *tagged("vm-pop3d[4389]", f"{name} logged in from {client.address}, nmsgs=3"),
+    ]
 
 
 def vm_pop3d_refused(client: Client) -> list[str]:

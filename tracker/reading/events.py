@@ -41,14 +41,13 @@ class EventReader:
     def _joined(self, items: list[Event | Part]) -> list[Event]:
         if not self._scanner.correlates:
             return cast("list[Event]", items)
-        return [event for event in map(self._correlator.join, items) if event is not None]
+        return [event for item in items for event in self._correlator.join(item)]
 
     def placed(self, block: bytes) -> Iterator[tuple[int, Event]]:
         """The same, each with the place in the block where its line begins."""
         items, starts = self._scanner.scan(block, placed=True)
         for start, item in zip(starts, items, strict=True):
-            event = self._correlator.join(item)
-            if event is not None:
+            for event in self._correlator.join(item):
                 yield start, event
 
     def memory(self) -> bytes | None:

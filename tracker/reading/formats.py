@@ -109,6 +109,13 @@ def _make(written: _File, where: str) -> Format:
         name: meaning for name, meaning in _BUILT_IN.items() if name not in written.define
     }
     tags = f"(?:{'|'.join(written.tags)})" if written.tags else None
+    patterns = tuple(
+        Pattern(
+            pattern.event,
+            _piece(f"{where}: pattern {number} ({pattern.event})", pattern.regex, define),
+        )
+        for number, pattern in enumerate(written.pattern, 1)
+    )
     return Format(
         name=written.name,
         title=written.title,
@@ -118,15 +125,12 @@ def _make(written: _File, where: str) -> Format:
         own_log=written.own_log and _piece(f"{where}: own_log", written.own_log, define),
         services=written.services,
         by_pid=written.by_pid,
+        names_sessions=any(
+            pattern.event == "login" and "(?P<session>" in pattern.regex for pattern in patterns
+        ),
         forgeable=written.forgeable,
         guard=written.guard,
-        patterns=tuple(
-            Pattern(
-                pattern.event,
-                _piece(f"{where}: pattern {number} ({pattern.event})", pattern.regex, define),
-            )
-            for number, pattern in enumerate(written.pattern, 1)
-        ),
+        patterns=patterns,
         examples=tuple(written.example),
         counter_examples=tuple(written.counter_example),
     )

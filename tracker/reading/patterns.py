@@ -63,6 +63,7 @@ class Format(Struct, frozen=True):
     own_log: str | None
     services: dict[str, str]
     by_pid: bool
+    names_sessions: bool
     forgeable: str | None
     guard: Guard | None
     patterns: tuple[Pattern, ...]

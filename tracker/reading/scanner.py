@@ -192,6 +192,7 @@ def _part(route: Route, event: Event, pid: str) -> Part:
         address=event.address,
         event=event if route.event in _EVENTS else None,
         doubt=timedelta(seconds=guard.seconds) if guard else None,
+        named=one.names_sessions,
     )
 
 

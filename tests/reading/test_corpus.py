@@ -72,7 +72,7 @@ def as_read(name: str, label: dict[str, Any]) -> str | None:
 
 
 def expected(name: str) -> dict[int, Row]:
-    rows: dict[int, Row] = {}
+    rows: dict[int, Row] = dict.fromkeys(restarts(name), ("restart", None, None, None, None))
     for label in labels(name):
         if label["line"] in WITHOUT_EVENT.get(name, ()):
             continue
@@ -86,6 +86,12 @@ def expected(name: str) -> dict[int, Row]:
             address = None
         rows[label["line"]] = (label["event"], service, user, address, session)
     return rows
+
+
+def restarts(name: str) -> list[int]:
+    """The lines that say that the server began anew; the labels tell of clients alone."""
+    lines = log(name).split(b"\n")
+    return [number for number, line in enumerate(lines, 1) if b"starting up for" in line]
 
 
 def name_in_auth_line(name: str, label: dict[str, Any]) -> str | None:

@@ -103,7 +103,7 @@ class Scanner:
             route = unaligned.get(values[at])
             if route is not None:
                 groups, old = route.groups, values[at : at + _WIDTH]
-                service = old[groups["service"] - 1] if "service" in groups else ""
+                service = old[groups["service"] - 1] if "service" in groups else route.service or ""
                 values[at + 1 : at + _WIDTH - 1] = [
                     old[groups["stamp"] - 1],
                     route.format.services.get(service, service),
@@ -160,7 +160,7 @@ def _decoded(name: str) -> str:
 
 
 def _aligned(route: Route) -> bool:
-    return route.aligned() and not route.format.services
+    return route.aligned() and not route.format.services and route.service is None
 
 
 def _plain(route: Route) -> bool:

@@ -61,11 +61,13 @@ class TestScan:
             "format": "dovecot",
         }
         assert rows[0]["time"].endswith("-11-24T08:45:29+00:00")
-        assert len(rows) == 70
+        assert len(rows) == 71
 
     def test_says_a_summary_on_stderr(self) -> None:
         done = popgate("scan", "--json", BASIC)
-        assert done.stderr.startswith(b"82 lines: 27 login, 27 logout, 16 failed; 14420 bytes in ")
+        assert done.stderr.startswith(
+            b"82 lines: 27 login, 27 logout, 16 failed, 1 restart; 14420 bytes in "
+        )
 
     def test_summary_prints_that_alone(self) -> None:
         done = popgate("scan", "--summary", BASIC)
@@ -73,7 +75,7 @@ class TestScan:
         counts = json.loads(popgate("scan", "--summary", "--json", BASIC).stderr)
         assert counts.pop("seconds") >= 0
         lines = {"lines": 82, "bytes": 14420}
-        assert counts == {**lines, "login": 27, "logout": 27, "failed": 16, "restart": 0}
+        assert counts == {**lines, "login": 27, "logout": 27, "failed": 16, "restart": 1}
 
     def test_reads_gzip_and_standard_input_as_the_file_itself(self, tmp_path: Path) -> None:
         packed = tmp_path / "mail.log.2.gz"
@@ -87,7 +89,7 @@ class TestScan:
         assert {json.loads(row)["file"] for row in rows} == {str(BASIC)}
 
     def test_prints_a_line_for_each_event_to_people(self) -> None:
-        first = popgate("scan", "--timezone", "UTC", BASIC).stdout.decode().splitlines()[0]
+        first = popgate("scan", "--timezone", "UTC", BASIC).stdout.decode().splitlines()[1]
         assert first.split()[0] == "3"
         assert first.split()[2:] == ["login", "pop3", "127.0.0.2", "alice@example.com"]
 

@@ -19,6 +19,7 @@ from tracker.cli.common import json_option
 
 if TYPE_CHECKING:
     from tracker.reading.events import EventReader
+    from tracker.reading.patterns import Format
     from tracker.records import Event
 
 _Show = Callable[[int, "Event"], str]
@@ -32,11 +33,24 @@ _ROW = "{:>9}  {:25}  {:6}  {:10}  {:39}  {}"
 @click.command()
 @click.argument("files", nargs=-1, required=True)
 @click.option("--format", "format_name", default="dovecot", show_default=True, help="Who wrote it.")
+@click.option(
+    "--dovecot",
+    "dovecot_settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting under which Dovecot wrote it, as in login_log_format='%s - %$'; repeatable.",
+)
 @click.option("--timezone", default="", help="The zone of stamps that name none.")
 @click.option("--summary", is_flag=True, help="Print the summary alone.")
 @json_option
 def scan(
-    files: tuple[str, ...], format_name: str, timezone: str, summary: bool, as_json: bool
+    *,
+    files: tuple[str, ...],
+    format_name: str,
+    dovecot_settings: tuple[str, ...],
+    timezone: str,
+    summary: bool,
+    as_json: bool,
 ) -> None:
     """Print the logins, logouts and failures in FILES; - is standard input, .gz is unpacked.
 
@@ -47,7 +61,6 @@ def scan(
 
     from tracker.host import utc_now
     from tracker.reading.events import EventReader
-    from tracker.reading.formats import find
     from tracker.reading.timestamps import StampReader
 
     zone: tzinfo | None = None
@@ -56,7 +69,8 @@ def scan(
             zone = ZoneInfo(timezone)
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise click.UsageError(f"--timezone {timezone}: no such zone") from error
-    reader = EventReader([find(format_name)], StampReader(utc_now(), zone))
+    one = _format(format_name, dovecot_settings)
+    reader = EventReader([one], StampReader(utc_now(), zone))
     counts = dict.fromkeys((*_KINDS, "lines", "bytes"), 0)
     gc.disable()  # events hold no cycles, and there are millions of them
     started = time.perf_counter()
@@ -70,6 +84,22 @@ def scan(
         _scan_file(file, reader, counts, show)
     seconds = time.perf_counter() - started
     _summarise(counts, seconds, as_json=as_json and summary)
+
+
+def _format(name: str, dovecot_settings: tuple[str, ...]) -> Format:
+    from tracker.reading.dovecot import fit
+    from tracker.reading.formats import find
+
+    one = find(name)
+    if not dovecot_settings:
+        return one
+    settings: dict[str, str] = {}
+    for given in dovecot_settings:
+        key, equals, value = given.partition("=")
+        if not equals:
+            raise click.UsageError(f"--dovecot {given}: expected KEY=VALUE")
+        settings[key.strip()] = value
+    return fit(one, settings)
 
 
 def _scan_file(file: str, reader: EventReader, counts: dict[str, int], show: _Show | None) -> None:

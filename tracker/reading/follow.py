@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from tracker.errors import ReadingError
 from tracker.reading.events import EventReader
-from tracker.reading.formats import find
+from tracker.reading.selecting import select
 from tracker.reading.sources.files import FileSource
 from tracker.reading.timestamps import StampReader
 from tracker.records import Event, Position
@@ -40,7 +40,7 @@ class LogReader:
         begins with its rotated files that were written to after `since`. Raises FormatError."""
         zone = ZoneInfo(settings.timezone) if settings.timezone else None
         self._stamps = StampReader(now, zone)
-        self._events = EventReader([find(settings.format)], self._stamps)
+        self._events = EventReader(select(settings, now), self._stamps)
         self._sources = [
             FileSource(path, positions(str(path)), since.timestamp()) for path in settings.files
         ]

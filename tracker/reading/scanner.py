@@ -53,6 +53,9 @@ class Scanner:
         """`stamps` gives the events their time; its clock is set by the caller."""
         pattern, routes = build(formats)
         self._stamps = stamps
+        for one in formats:
+            if one.timestamp:
+                stamps.learn(one.timestamp)
         self._expression = Expression(pattern)
         marked = {str(mark): route for mark, route in enumerate(routes)}
         self._make = {

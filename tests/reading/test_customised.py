@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tests.reading.scanning import FORGED, reader
 from tests.reading.settings import CUSTOM_23, NO_SESSION_24, PREFIX_23, QUOTED_24
@@ -170,10 +171,11 @@ HOSTILE = st.lists(
 ).map("".join)
 
 
-@given(ELEMENTS, FORMS, NAMES | HOSTILE, HOSTILE, st.booleans(), st.booleans())
+@given(ELEMENTS, FORMS, NAMES | HOSTILE, HOSTILE, st.tuples(st.booleans(), st.booleans()))
 def test_whatever_the_settings_no_client_passes_for_another(
-    elements: str, form: str, name: str, sni: str, modern: bool, tls: bool
+    elements: str, form: str, name: str, sni: str, how: tuple[bool, bool]
 ) -> None:
+    modern, tls = how
     settings = settings_of(elements, form, modern=modern)
     try:
         fit(DEFAULT, settings)
@@ -278,8 +280,6 @@ def test_an_unknown_setting_lists_the_known_ones() -> None:
 
 
 def test_another_servers_format_has_no_such_settings() -> None:
-    from msgspec import structs
-
     with pytest.raises(FormatError, match="does not know Dovecot's settings"):
         fit(structs.replace(DEFAULT, custom=None), {})
 
@@ -345,6 +345,12 @@ def test_under_another_prefix_a_logout_is_that_of_its_own_session_or_none(name: 
     text = b"copy: box=INBOX, subject=" + sanitized(name, 1000) + b", size=1"
     plain = f"imap[3699](user=bob rip={CLIENT} sess={SESSION}): ".encode()
     assert read(HEAD.encode() + plain + text + b"\n", PREFIX_23) == []
+
+
+def test_a_log_of_its_own_has_the_level_behind_the_prefix() -> None:
+    line = f"Nov 24 08:45:29 imap[1](user=bob rip={CLIENT} sess={SESSION}): Info: Disconnected: x\n"
+    (found,) = read(line.encode(), PREFIX_23)
+    assert (found.user, found.address, found.session) == ("bob", CLIENT, SESSION)
 
 
 def test_a_hostile_name_logs_out_too() -> None:

@@ -57,7 +57,7 @@ def test_the_stamp_matters_only_in_a_log_of_its_own(
 
 def test_where_there_is_no_doveconf_nothing_is_known(tmp_path: Path) -> None:
     assert doveconf.read(path=str(tmp_path)) == {}
-    with pytest.raises(ReadingError, match="^/etc/x.conf: there is no doveconf to read it$"):
+    with pytest.raises(ReadingError, match=r"^/etc/x\.conf: there is no doveconf to read it$"):
         doveconf.read("/etc/x.conf", path=str(tmp_path))
 
 
@@ -101,7 +101,9 @@ def test_what_doveconf_says_is_what_is_read(script: Path, monkeypatch: pytest.Mo
 def test_unsafe_settings_are_refused(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = answer("user=<%u>", "%$: %s", "%s(%u): ", "%b %d %H:%M:%S ", "syslog", "")
     monkeypatch.setenv("PATH", make(script, told) + ":/bin:/usr/bin")
-    with pytest.raises(FormatError, match="^login_log_format_elements = 'user=<%u>': it has no %r"):
+    with pytest.raises(
+        FormatError, match=r"^login_log_format_elements = 'user=<%u>': it has no %r"
+    ):
         doveconf.fitted(DEFAULT, doveconf.AUTO)
 
 

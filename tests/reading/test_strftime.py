@@ -32,7 +32,7 @@ SECONDS = [
 
 
 def learnt(form: str, zone: ZoneInfo | None = None, now: datetime = NOW) -> StampReader:
-    made = StampReader(now, zone or UTC)  # type: ignore[arg-type]
+    made = StampReader(now, zone or UTC)
     made.learn(form)
     return made
 
@@ -96,11 +96,10 @@ def test_other_stamps_are_read_as_ever() -> None:
 
 
 @given(st.text("%aAbBdehHIjklmMnpPrRsStTuwyYzZDFGcf /:.-[](|", max_size=20), st.text(max_size=30))
-def test_any_form_is_refused_in_one_line_or_finds_its_stamps(form: str, stamp: str) -> None:
+def test_any_form_is_refused_or_finds_its_stamps(form: str, stamp: str) -> None:
     try:
         made = StampForm(form)
-    except FormatError as error:
-        assert "\n" not in str(error)
+    except FormatError:
         return
     re.compile(made.regex)
     moment, _ = learnt(form).read(stamp)

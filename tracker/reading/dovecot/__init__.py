@@ -67,8 +67,12 @@ def _rebuilt(one: Format, custom: Custom, settings: Mapping[str, str], changed: 
         patterns += mail_patterns(prefix, custom.pieces, joint)
     else:
         patterns += _of(one, "mail")
+    own_log = one.own_log
+    if own_log and PREFIX in changed:  # a line of its own log may begin otherwise then
+        own_log = own_log.replace(custom.pieces["own_begin"], custom.pieces["level"])
     return structs.replace(
         one,
+        own_log=own_log,
         title=f"{one.title}, as its settings have it",
         needles=_NEEDLES,
         by_pid=joint == Joint.PROCESS,

@@ -100,9 +100,14 @@ class Dovecot(Server):
 
     name = "Dovecot"
 
-    def __init__(self, folder: Path, wire: Wire, users: Mapping[str, str]) -> None:
-        """`folder` is its own; `users`: name to password."""
+    def __init__(
+        self, folder: Path, wire: Wire, users: Mapping[str, str], settings: str = ""
+    ) -> None:
+        """`folder` is its own; `users`: name to password; `settings`: more lines for its
+        configuration, in the dialect of its version."""
         self._folder = folder
+        self._settings = settings
+        self.configuration = folder / "dovecot.conf"
         self._wire = wire
         self._users = users
         self.log = folder / "dovecot.log"
@@ -122,7 +127,7 @@ class Dovecot(Server):
 
     def _launch(self) -> Path:
         self._write(run(["/usr/sbin/dovecot", "--version"]).split()[0])
-        run(self._wire.command(["/usr/sbin/dovecot", "-c", str(self._folder / "dovecot.conf")]))
+        run(self._wire.command(["/usr/sbin/dovecot", "-c", str(self.configuration)]))
         return self._folder / "run/master.pid"
 
     def _write(self, version: str) -> None:
@@ -136,7 +141,7 @@ class Dovecot(Server):
         (self._folder / "users").write_text(users)
         old = version.startswith("2.3")
         form = _COMMON + _OLD if old else _NEW_HEAD + _COMMON + _NEW
-        (self._folder / "dovecot.conf").write_text(
+        self.configuration.write_text(
             form.format(
                 folder=self._folder,
                 log=self.log,
@@ -144,6 +149,7 @@ class Dovecot(Server):
                 pop3_port=self.pop3_port,
                 imap_port=self.imap_port,
             )
+            + self._settings
         )
 
     def _answers(self) -> bool:

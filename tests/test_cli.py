@@ -51,7 +51,7 @@ class TestScan:
     def test_prints_a_json_object_for_each_event(self) -> None:
         done = popgate("scan", "--json", "--timezone", "UTC", BASIC)
         rows = [json.loads(line) for line in done.stdout.splitlines()]
-        assert rows[0] | {"time": None} == {
+        assert rows[1] | {"time": None} == {
             "line": 3,
             "time": None,
             "event": "login",
@@ -61,12 +61,14 @@ class TestScan:
             "session": "dVCJuwFh/a9/AAAC",
             "format": "dovecot",
         }
-        assert rows[0]["time"].endswith("-11-24T08:45:29+00:00")
-        assert len(rows) == 70
+        assert rows[1]["time"].endswith("-11-24T08:45:29+00:00")
+        assert len(rows) == 71
 
     def test_says_a_summary_on_stderr(self) -> None:
         done = popgate("scan", "--json", BASIC)
-        assert done.stderr.startswith(b"82 lines: 27 login, 27 logout, 16 failed; 14420 bytes in ")
+        assert done.stderr.startswith(
+            b"82 lines: 27 login, 27 logout, 16 failed, 1 restart; 14420 bytes in "
+        )
 
     def test_summary_prints_that_alone(self) -> None:
         done = popgate("scan", "--summary", BASIC)
@@ -74,7 +76,7 @@ class TestScan:
         counts = json.loads(popgate("scan", "--summary", "--json", BASIC).stderr)
         assert counts.pop("seconds") >= 0
         lines = {"lines": 82, "bytes": 14420}
-        assert counts == {**lines, "login": 27, "logout": 27, "failed": 16, "restart": 0}
+        assert counts == {**lines, "login": 27, "logout": 27, "failed": 16, "restart": 1}
 
     def test_reads_gzip_and_standard_input_as_the_file_itself(self, tmp_path: Path) -> None:
         packed = tmp_path / "mail.log.2.gz"
@@ -88,9 +90,32 @@ class TestScan:
         assert {json.loads(row)["file"] for row in rows} == {str(BASIC)}
 
     def test_prints_a_line_for_each_event_to_people(self) -> None:
-        first = popgate("scan", "--timezone", "UTC", BASIC).stdout.decode().splitlines()[0]
+        first = popgate("scan", "--timezone", "UTC", BASIC).stdout.decode().splitlines()[1]
         assert first.split()[0] == "3"
         assert first.split()[2:] == ["login", "pop3", "127.0.0.2", "alice@example.com"]
+
+    def test_reads_a_customised_dovecot_as_it_is_told(self, tmp_path: Path) -> None:
+        log = BASIC.with_name("syslog-customorder-k.iso.log")
+        elements = "session=<%{session}> rip=%r:%{rport} lip=%l:%{lport} %k user=%u mech=%m pid=%e"
+        told = [f"--dovecot=login_log_format_elements={elements}"]
+        told += ["--dovecot=login_log_format=%s - %$"]
+        done = popgate("scan", "--summary", "--json", *told, log)
+        counts = json.loads(done.stderr)
+        assert (counts["login"], counts["logout"], counts["failed"]) == (8, 8, 10)
+        assert json.loads(popgate("scan", "--summary", "--json", log).stderr)["login"] == 0
+
+    @pytest.mark.parametrize(
+        ("told", "why"),
+        [
+            ("mail_log_prefix", b"--dovecot mail_log_prefix: expected KEY=VALUE"),
+            ("prefix=x", b"prefix: popgate wants of Dovecot only login_log_format_elements, "),
+            ("login_log_format_elements=user=<%u>", b"it has no %r (2.4: %{remote_ip})"),
+        ],
+    )
+    def test_refuses_settings_of_dovecot_in_one_line(self, told: str, why: bytes) -> None:
+        done = popgate("scan", "--dovecot", told, BASIC)
+        assert (done.returncode, why in done.stderr) == (2, True)
+        assert done.stdout == b""
 
     def test_a_last_line_without_its_end_counts_and_a_long_one_does_not(
         self, tmp_path: Path

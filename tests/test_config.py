@@ -40,6 +40,20 @@ def test_the_sample_file_gives_the_defaults_also_when_every_key_is_uncommented()
     )
 
 
+def test_dovecots_settings_are_a_word_a_path_or_a_table() -> None:
+    table = '{ login_log_format = "%s - %$", mail_log_prefix = "%s(%u): " }'
+    for written in ('"auto"', '"/etc/dovecot/dovecot.conf"', "{}", table):
+        settings = config.parse(f"[log]\ndovecot = {written}\n", "popgate.toml")
+        assert config.parse(config.show(settings), "shown") == settings
+    assert settings.log.dovecot == {"login_log_format": "%s - %$", "mail_log_prefix": "%s(%u): "}
+    (fault,) = faults('[log]\ndovecot = "dovecot.conf"')
+    assert fault == (
+        'popgate.toml:2: log.dovecot = "dovecot.conf": expected "auto", the path of a '
+        "dovecot.conf, or a table"
+    )
+    assert "log.dovecot = 3" in faults("[log]\ndovecot = 3")[0]
+
+
 def test_what_show_prints_gives_the_same_settings() -> None:
     text = '[grants]\nwindow = "90s"\nusers = ["a*", "b\\"c"]\n[postfix]\ntable = "cidr"\n'
     settings = config.parse(text, "popgate.toml")

@@ -15,7 +15,8 @@ import tomllib
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -175,6 +176,8 @@ def _value(name: str, value: Any, kind: Any) -> Any:
 
 def _check_log(name: str, made: Any) -> None:
     """What a key of [log] may hold. Raises ValueError."""
+    if name == "log.dovecot" and isinstance(made, str) and made != "auto" and made[:1] != "/":
+        raise ValueError('expected "auto", the path of a dovecot.conf, or a table')
     if name == "log.files" and not all(path.is_absolute() or str(path) == "-" for path in made):
         raise ValueError("expected paths from the root, such as /var/log/mail.log, or -")
     if name == "log.executables" and not all(text.startswith("/") for text in made):
@@ -223,6 +226,8 @@ def _type_name(kind: Any) -> str:
     if kind is Path:
         return "path"
     origin = get_origin(kind)
+    if origin in {dict, Union, UnionType}:
+        return "table" if origin is dict else " or ".join(map(_type_name, get_args(kind)))
     if origin is Literal:
         return " or ".join(f'"{value}"' for value in get_args(kind))
     if origin is tuple:
@@ -241,6 +246,8 @@ def _toml(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(one)}" for key, one in value.items()) + " }"
     if isinstance(value, (str, Path)):
         return msgspec.json.encode(str(value)).decode()
     return str(value)

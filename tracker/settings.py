@@ -70,6 +70,15 @@ class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
             "docs/formats.md says which they are, and what that means."
         ),
     ] = False
+    dovecot: Annotated[
+        str | dict[str, str],
+        Meta(
+            description="How Dovecot writes its lines. auto: as doveconf says, when it is on this "
+            "host; a path: the dovecot.conf that doveconf is to read; or a table of its "
+            "login_log_format_elements, login_log_format, mail_log_prefix and log_timestamp, "
+            "{} for the defaults."
+        ),
+    ] = "auto"
     timezone: Annotated[
         str,
         Meta(

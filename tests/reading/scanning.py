@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from tracker.reading.dovecot import fit
 from tracker.reading.events import EventReader
 from tracker.reading.formats import find
 from tracker.reading.joining import SessionJoin
@@ -15,11 +17,13 @@ FORGED = "203.0.113.66"
 """The address that attackers write into their names; it never connected."""
 
 
-def reader(*formats: str) -> EventReader:
-    """A reader of these formats, by default Dovecot's, on the evening of the recordings."""
-    return EventReader(
-        [find(name, None) for name in formats or ("dovecot",)], StampReader(NOW, UTC)
-    )
+def reader(*formats: str, settings: Mapping[str, str] | None = None) -> EventReader:
+    """A reader of these formats, by default Dovecot's, on the evening of the recordings;
+    `settings` are those of a Dovecot that writes otherwise."""
+    found = [find(name, None) for name in formats or ("dovecot",)]
+    if settings is not None:
+        found = [fit(one, settings) for one in found]
+    return EventReader(found, StampReader(NOW, UTC))
 
 
 def events(text: str | bytes, *formats: str) -> list[Event]:
@@ -28,12 +32,14 @@ def events(text: str | bytes, *formats: str) -> list[Event]:
     return reader(*formats).read(block)
 
 
-def numbered(block: bytes, *formats: str) -> dict[int, Event]:
+def numbered(
+    block: bytes, *formats: str, settings: Mapping[str, str] | None = None
+) -> dict[int, Event]:
     """The events of a block by the number of their line, joined by session."""
     join = SessionJoin()
     return {
         block.count(b"\n", 0, start) + 1: join.join(event)
-        for start, event in reader(*formats).placed(block)
+        for start, event in reader(*formats, settings=settings).placed(block)
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.reading.scanning import FORGED, events, logins, numbered, reader
+from tests.reading.settings import OF_LOG
 from tracker.records import Event, Login
 
 CORPUS = Path(__file__).parents[1] / "corpus"
@@ -39,9 +40,10 @@ WITHOUT_EVENT = {
     # `pop3(xInfo: Disconnected: ..`. The session is in the other half, which is no logout line.
     "dovecot-2.3.19/strange-attack-file-authverbose": {114, 118, 454, 458},
 }
-SESSION_IN_LOGOUT_ALONE = {
-    # Its login lines were configured without a session; the mail process's prefix has one, so a
-    # logout has a session that no login named, and no address can be joined.
+NO_SESSION_IN_LOGINS = {
+    # Its login lines were configured without a session; the mail process's prefix has one. Without
+    # the settings a logout has a session that no login named, and no address can be joined. With
+    # them the process id joins.
     "dovecot-2.4.4/file-customts-nosession",
 }
 
@@ -71,8 +73,8 @@ def as_read(name: str, label: dict[str, Any]) -> str | None:
     return user.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def expected(name: str) -> dict[int, Row]:
-    rows: dict[int, Row] = {}
+def expected(name: str, *, fitted: bool = False) -> dict[int, Row]:
+    rows: dict[int, Row] = dict.fromkeys(restarts(name), ("restart", None, None, None, None))
     for label in labels(name):
         if label["line"] in WITHOUT_EVENT.get(name, ()):
             continue
@@ -82,10 +84,16 @@ def expected(name: str) -> dict[int, Row]:
             # A line of the auth process names no service, and the label not the name as it stands
             # there: it is read from the line below.
             service, user = None, name_in_auth_line(name, label)
-        if name in SESSION_IN_LOGOUT_ALONE and label["event"] == "logout":
+        if name in NO_SESSION_IN_LOGINS and label["event"] == "logout" and not fitted:
             address = None
         rows[label["line"]] = (label["event"], service, user, address, session)
     return rows
+
+
+def restarts(name: str) -> list[int]:
+    """The lines that say that the server began anew; the labels tell of clients alone."""
+    lines = log(name).split(b"\n")
+    return [number for number, line in enumerate(lines, 1) if b"starting up for" in line]
 
 
 def name_in_auth_line(name: str, label: dict[str, Any]) -> str | None:
@@ -103,12 +111,38 @@ def row(event: Event) -> Row:
 
 def found(name: str) -> dict[int, Row]:
     rows = {line: row(event) for line, event in numbered(log(name)).items()}
-    if name in SESSION_IN_LOGOUT_ALONE:
+    if name in NO_SESSION_IN_LOGINS:
         for line, one in rows.items():
             if one[0] == "logout":
                 assert one[4]
                 rows[line] = (*one[:4], None)
     return rows
+
+
+def fitted(name: str) -> dict[int, Row]:
+    """What is read with the settings under which the log was written."""
+    read = numbered(log(name), settings=OF_LOG[name])
+    rows = {line: row(event) for line, event in read.items()}
+    if name in NO_SESSION_IN_LOGINS:
+        texts = log(name).split(b"\n")
+        for line, one in rows.items():
+            if one[0] in {"login", "logout"}:
+                pid = re.search(rb"mpid=([0-9]+)|<([0-9]+)><", texts[line - 1])
+                assert pid is not None
+                assert one[4] == f"/dovecot[{(pid[1] or pid[2]).decode()}]"
+                rows[line] = (*one[:4], None)
+    return rows
+
+
+@pytest.mark.parametrize("name", sorted(OF_LOG))
+def test_with_the_settings_behind_a_log_each_line_gives_the_event_that_happened(name: str) -> None:
+    assert fitted(name) == expected(name, fitted=True)
+
+
+@pytest.mark.parametrize("name", sorted(OF_LOG))
+def test_with_the_settings_behind_a_log_the_forged_address_never_appears(name: str) -> None:
+    read = numbered(log(name), settings=OF_LOG[name])
+    assert FORGED not in {event.address for event in read.values()}
 
 
 @pytest.mark.parametrize("name", DEFAULT_ELEMENTS)
@@ -185,7 +219,7 @@ def test_a_log_with_other_line_ends_gives_no_wrong_event(name: str) -> None:
     assert [one for one in events(log(name).replace(b"\n", b"\r\n")) if one not in right] == []
 
 
-@pytest.mark.parametrize("name", sorted(set(DEFAULT_ELEMENTS) - SESSION_IN_LOGOUT_ALONE))
+@pytest.mark.parametrize("name", sorted(set(DEFAULT_ELEMENTS) - NO_SESSION_IN_LOGINS))
 @pytest.mark.parametrize("cut", [1, 10])
 def test_a_line_cut_short_is_no_login(name: str, cut: int) -> None:
     text = b"".join(line[:-cut] + b"\n" for line in log(name).split(b"\n"))

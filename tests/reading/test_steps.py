@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 
 from tests.reading.scanning import NOW
+from tests.reading.settings import OF_LOG
+from tests.reading.test_corpus import CORPUS
+from tracker.reading.dovecot import fit
 from tracker.reading.expression import build
 from tracker.reading.formats import find, names
 from tracker.reading.pcre import STEPS, Expression, TooManyStepsError
@@ -56,6 +59,22 @@ def stretched(line: str) -> list[tuple[str, str, str]]:
         if len(before) >= at:
             cuts += [(before, piece, after) for piece in {words[number], after, ", ", "x", ")<1><"}]
     return cuts
+
+
+@pytest.mark.parametrize("name", sorted(OF_LOG))
+def test_so_it_is_under_other_settings_of_dovecot(name: str) -> None:
+    one = fit(find("dovecot", None), OF_LOG[name])
+    pattern, _ = build([one])
+    lines = (CORPUS / f"{name}.log").read_text(encoding="utf-8").split("\n")
+    for line in {line.split(": ", 2)[-1][:12]: line for line in lines if ": " in line}.values():
+        for before, piece, after in stretched(line)[::7]:
+            long = of_length(LONG, before, piece, after)
+            assert within(pattern, long, STEPS), (before, piece, after)
+            if not within(pattern, long, LONG):
+                most = 10 * steps(pattern, of_length(SHORT, before, piece, after))
+                assert within(pattern, long, most), (before, piece, after)
+    for own in (one.tag, one.own_log, *(pattern.regex for pattern in one.patterns)):
+        assert unbounded(_PARSER.parse(own or "")) == [], own
 
 
 @pytest.mark.parametrize("name", PACKAGED)

@@ -39,11 +39,24 @@ _ROW = "{:>9}  {:25}  {:6}  {:10}  {:39}  {}"
     show_default=True,
     help="Who wrote it: formats with commas between them, or auto.",
 )
+@click.option(
+    "--dovecot",
+    "dovecot_settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting under which Dovecot wrote it, as in login_log_format='%s - %$'; repeatable.",
+)
 @click.option("--timezone", default="", help="The zone of stamps that name none.")
 @click.option("--summary", is_flag=True, help="Print the summary alone.")
 @json_option
 def scan(
-    files: tuple[str, ...], format_names: str, timezone: str, summary: bool, as_json: bool
+    *,
+    files: tuple[str, ...],
+    format_names: str,
+    dovecot_settings: tuple[str, ...],
+    timezone: str,
+    summary: bool,
+    as_json: bool,
 ) -> None:
     """Print the logins, logouts and failures in FILES; - is standard input, .gz is unpacked.
 
@@ -64,7 +77,9 @@ def scan(
             zone = ZoneInfo(timezone)
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise click.UsageError(f"--timezone {timezone}: no such zone") from error
-    settings = LogSettings(files=tuple(map(Path, files)), format=format_names)
+    settings = LogSettings(
+        files=tuple(map(Path, files)), format=format_names, dovecot=_table(dovecot_settings)
+    )
     reader = EventReader(select(settings, utc_now()), StampReader(utc_now(), zone))
     counts = dict.fromkeys((*_KINDS, "lines", "bytes"), 0)
     gc.disable()  # events hold no cycles, and there are millions of them
@@ -79,6 +94,16 @@ def scan(
         _scan_file(file, reader, counts, show)
     seconds = time.perf_counter() - started
     _summarise(counts, seconds, as_json=as_json and summary)
+
+
+def _table(given: tuple[str, ...]) -> dict[str, str]:
+    settings: dict[str, str] = {}
+    for one in given:
+        key, equals, value = one.partition("=")
+        if not equals:
+            raise click.UsageError(f"--dovecot {one}: expected KEY=VALUE")
+        settings[key.strip()] = value
+    return settings
 
 
 def _scan_file(file: str, reader: EventReader, counts: dict[str, int], show: _Show | None) -> None:

@@ -39,7 +39,7 @@ class EventReader:
                 yield before[0], self._joined(self._scanner.items(before[1].result()))
 
     def _joined(self, items: list[Event | Part]) -> list[Event]:
-        if not self._scanner.correlates:
+        if not self._scanner.correlates or Part not in set(map(type, items)):
             return cast("list[Event]", items)
         return [event for item in items for event in self._correlator.join(item)]
 

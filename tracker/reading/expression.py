@@ -42,6 +42,7 @@ _GROUP = re.compile(r"\(\?P<([a-z0-9]+)>")
 
 class Route(NamedTuple):
     """What a match of one alternative means. `groups`: the numbers of its fields' groups.
+    `service`: that of all its lines, where they do not name one.
 
     `event` is None for a message that is too long to believe what follows (`Guard`).
     """
@@ -49,6 +50,7 @@ class Route(NamedTuple):
     format: Format
     event: Kind | None
     groups: dict[str, int]
+    service: str | None = None
 
     def aligned(self) -> bool:
         """Whether each field's group has its number in COLUMNS."""
@@ -63,7 +65,9 @@ def build(formats: Sequence[Format]) -> tuple[str, list[Route]]:
     own: list[str] = []
     for one in formats:
         if one.tag:
-            head = one.tag + (_AFTER_TAG_PID if one.by_pid else _AFTER_TAG)
+            # A pid in the message is the one that lines are joined by, whoever wrote them.
+            in_head = one.by_pid and not any("(?P<pid>" in own.regex for own in one.patterns)
+            head = one.tag + (_AFTER_TAG_PID if in_head else _AFTER_TAG)
             tagged.append(_way(one, head, numbers, routes))
         if one.own_log:
             own.append(_way(one, _OWN + one.own_log, {}, routes))
@@ -95,7 +99,7 @@ def _way(one: Format, head: str, before: dict[str, int], routes: list[Route]) ->
         routes.append(Route(one, None, numbers))
     for pattern, (body, found) in zip(one.patterns, bodies, strict=True):
         marked.append(f"(?:{body})(*:{len(routes)})")
-        routes.append(Route(one, pattern.event, found))
+        routes.append(Route(one, pattern.event, found, pattern.service))
     return text + _choice(marked)
 
 

@@ -15,18 +15,20 @@ from functools import cache
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tracker.errors import FormatError
 from tracker.reading.events import EventReader
 from tracker.reading.patterns import (
     FIELDS,
     CounterExample,
+    Custom,
     Example,
     Format,
     Guard,
     Kind,
     Pattern,
+    Process,
 )
 from tracker.reading.pcre import Expression, PatternError
 from tracker.reading.timestamps import STAMP, StampReader
@@ -42,6 +44,8 @@ _NEGATED = re.compile(r"\[\^(?:\\.|[^\]\\])*\]")
 class _Written(Struct, frozen=True, forbid_unknown_fields=True):
     event: Kind
     regex: str
+    service: str | None = None
+    process: Process | None = None
 
 
 class _File(Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,6 +63,7 @@ class _File(Struct, frozen=True, forbid_unknown_fields=True):
     forgeable: str | None = None
     guard: Guard | None = None
     define: dict[str, str] = {}
+    custom: Custom | None = None
 
 
 def load(path: Path) -> Format:
@@ -113,6 +118,8 @@ def _make(written: _File, where: str) -> Format:
         Pattern(
             pattern.event,
             _piece(f"{where}: pattern {number} ({pattern.event})", pattern.regex, define),
+            pattern.service,
+            pattern.process,
         )
         for number, pattern in enumerate(written.pattern, 1)
     )
@@ -125,15 +132,21 @@ def _make(written: _File, where: str) -> Format:
         own_log=written.own_log and _piece(f"{where}: own_log", written.own_log, define),
         services=written.services,
         by_pid=written.by_pid,
-        names_sessions=any(
-            pattern.event == "login" and "(?P<session>" in pattern.regex for pattern in patterns
-        ),
         forgeable=written.forgeable,
         guard=written.guard,
         patterns=patterns,
         examples=tuple(written.example),
         counter_examples=tuple(written.counter_example),
+        custom=written.custom and _custom(written.custom, where, define),
     )
+
+
+def _custom(written: Custom, where: str, define: dict[str, str]) -> Custom:
+    pieces = {
+        name: _piece(f"{where}: [custom.pieces] {name}", text, define)
+        for name, text in written.pieces.items()
+    }
+    return structs.replace(written, pieces=pieces)
 
 
 def _piece(where: str, text: str, define: dict[str, str]) -> str:

@@ -53,6 +53,9 @@ class Scanner:
         """`stamps` gives the events their time; its clock is set by the caller."""
         pattern, routes = build(formats)
         self._stamps = stamps
+        for one in formats:
+            if one.timestamp:
+                stamps.learn(one.timestamp)
         self._expression = Expression(pattern)
         marked = {str(mark): route for mark, route in enumerate(routes)}
         self._make = {
@@ -60,7 +63,11 @@ class Scanner:
             for mark, route in marked.items()
         }
         self._unaligned = {mark: one for mark, one in marked.items() if not _aligned(one)}
-        self._parts = {mark: route for mark, route in marked.items() if not _plain(route)}
+        self._parts = {
+            mark: (route, route.format.names_sessions())
+            for mark, route in marked.items()
+            if not _plain(route)
+        }
         self.correlates = bool(self._parts)
         self._addresses: dict[str, str | None] = {"": None}
         self.given_up = 0
@@ -115,7 +122,7 @@ class Scanner:
             route = unaligned.get(values[at])
             if route is not None:
                 groups, old = route.groups, values[at : at + _WIDTH]
-                service = old[groups["service"] - 1] if "service" in groups else ""
+                service = old[groups["service"] - 1] if "service" in groups else route.service or ""
                 values[at + 1 : at + _WIDTH - 1] = [
                     old[groups["stamp"] - 1],
                     route.format.services.get(service, service),
@@ -148,7 +155,7 @@ class Scanner:
                 host,
                 name,
             )
-            items.append(event if mark not in parts else _part(parts[mark], event, pid))
+            items.append(event if mark not in parts else _part(*parts[mark], event, pid))
             lines.append(line)
 
     def _is_address(self, text: str) -> bool:
@@ -172,7 +179,7 @@ def _decoded(name: str) -> str:
 
 
 def _aligned(route: Route) -> bool:
-    return route.aligned() and not route.format.services
+    return route.aligned() and not route.format.services and route.service is None
 
 
 def _plain(route: Route) -> bool:
@@ -181,7 +188,7 @@ def _plain(route: Route) -> bool:
     return route.event in {"login", "logout", "failed"} and not (guarded or route.format.by_pid)
 
 
-def _part(route: Route, event: Event, pid: str) -> Part:
+def _part(route: Route, named: bool, event: Event, pid: str) -> Part:
     one = route.format
     server = f"{event.host or ''}/{one.name}"
     guard = one.guard if route.event is None else None
@@ -192,7 +199,7 @@ def _part(route: Route, event: Event, pid: str) -> Part:
         address=event.address,
         event=event if route.event in _EVENTS else None,
         doubt=timedelta(seconds=guard.seconds) if guard else None,
-        named=one.names_sessions,
+        named=named,
     )
 
 

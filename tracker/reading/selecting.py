@@ -11,6 +11,7 @@ from tracker.errors import ReadingError
 from tracker.reading.choosing import by_evidence
 from tracker.reading.formats import find, names
 from tracker.reading.patterns import Format
+from tracker.reading.sources.doveconf import fitted
 from tracker.reading.sources.rotated import Bytes, neighbours
 from tracker.settings import LogSettings
 
@@ -22,10 +23,12 @@ _SAMPLE = 4 * 1024 * 1024
 
 def select(settings: LogSettings, now: datetime) -> list[Format]:
     """The formats to read the logs with. Raises FormatError."""
+    folder = settings.formats_directory
     wanted = [name.strip() for name in settings.format.split(",")]
+    every = names(folder) if wanted == [AUTO] else wanted
+    known = [fitted(find(name, folder), settings.dovecot) for name in every]
     if wanted != [AUTO]:
-        return [find(name, settings.formats_directory) for name in wanted]
-    known = [find(name, settings.formats_directory) for name in names(settings.formats_directory)]
+        return known
     found = by_evidence(_sample(settings.files), known, now)
     if found:
         log.info("event=format chosen=%s", ",".join(one.name for one in found))

@@ -10,7 +10,7 @@ year nearest to now, a line of seven months ago would be in the future and pass 
 A stamp without an offset is in `zone`, the host's by default; where the clocks go back and it names
 two moments, the one nearest to now is meant. What lies more than `FUTURE` ahead of now is clamped
 to now: a clock that is off, or a line made up by someone, must not open a longer window. A stamp
-that cannot be read gives None.
+that cannot be read gives None. Other forms are learnt (`strftime.py`), and then come first.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
+
+from tracker.reading.strftime import StampForm
 
 _TWO = "[0-9][0-9]"
 _TIME = f"{_TWO}:{_TWO}:{_TWO}"
@@ -53,10 +55,16 @@ class StampReader:
         # seconds of a minute in one.
         self._hours: dict[str, datetime | None] = {}
         self._minutes: dict[str, list[datetime]] = {}
+        self._forms: dict[str, StampForm] = {}
+        self._cut: dict[str, list[datetime]] = {}
         self._zone = zone
         self._now = now
         self._limit = now + FUTURE
         self._basis = now
+
+    def learn(self, form: str) -> None:
+        """Also read stamps that strftime(3) wrote in this form. Raises FormatError."""
+        self._forms.setdefault(form, StampForm(form))
 
     def set_now(self, now: datetime) -> None:
         """Move the clock. A stamp's year depends on it, and so does what counts as the future."""
@@ -64,12 +72,17 @@ class StampReader:
         if now < self._now or now - self._basis > _KEPT:
             self._hours.clear()
             self._minutes.clear()
+            self._cut.clear()
             self._basis = now
         self._now = now
         self._limit = now + FUTURE
 
     def read(self, text: str) -> tuple[datetime | None, str | None]:
         """The moment that the stamp at the start of `text` names, and the host behind it."""
+        if self._forms:
+            for form in self._forms.values():
+                if (cut := form.cut(text)) is not None:
+                    return self._learnt(form, text, *cut), None
         # What most lines have comes first and calls little: all time of a large log goes here.
         try:
             if text[0] >= "A":
@@ -105,6 +118,41 @@ class StampReader:
         if moment is not None and moment > self._limit:
             return self._now
         return moment
+
+    def _learnt(self, form: StampForm, stamp: str, minute: str, second: int) -> datetime | None:
+        """As `moment`. Takes the whole minute along, for the lines that follow."""
+        seconds = self._cut.get(minute)
+        if seconds is not None:
+            return seconds[second]
+        try:
+            said = form.read(stamp)
+            moment = self._said(form, said)
+            first = self._said(form, said.replace(second=0))
+            last = self._said(form, said.replace(second=59))
+        except (ValueError, OverflowError, OSError):  # no such date, or none that UTC can name
+            return None
+        if first and last and last - first == _MINUTE and last <= self._limit:
+            if len(self._cut) >= _KNOWN:
+                self._cut.clear()
+            if minute != stamp:
+                self._cut[minute] = [first + timedelta(seconds=n) for n in range(60)]
+        if moment is not None and moment > self._limit:
+            return self._now
+        return moment
+
+    def _said(self, form: StampForm, said: datetime) -> datetime | None:
+        if said.tzinfo is not None:
+            return said.astimezone(UTC)
+        if form.has_year:
+            return self._nearest(iter((said,)))
+        return self._nearest(self._in_years(said), self._now + _AHEAD)
+
+    def _in_years(self, said: datetime) -> Iterator[datetime]:
+        for year in (self._now.year, self._now.year - 1, self._now.year + 1):
+            try:
+                yield said.replace(year=year)
+            except ValueError:
+                continue  # 29 February exists in some of the years only
 
     def _iso(self, stamp: str) -> datetime | None:
         if epoch := _EPOCH.fullmatch(stamp):

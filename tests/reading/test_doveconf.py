@@ -1,0 +1,126 @@
+"""doveconf tells how Dovecot writes its log; where it cannot, the defaults are assumed."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import require
+from tests.reading.settings import CUSTOM_23
+from tracker.errors import FormatError, ReadingError
+from tracker.reading.formats import find
+from tracker.reading.sources import doveconf
+
+DEFAULT = find("dovecot", None)
+ELEMENTS = '%{session} [%r] %m %c "%u"'
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    return tmp_path / "doveconf"
+
+
+def make(script: Path, text: str) -> str:
+    script.write_text(f"#!/bin/sh\n{text}\n")
+    script.chmod(0o755)
+    return str(script.parent)
+
+
+def answer(*values: str) -> str:
+    return "cat <<'END'\n" + "\n".join(values) + "\nEND"
+
+
+@pytest.mark.parametrize(
+    ("log_path", "info_log_path", "has_stamp"),
+    [
+        ("syslog", "", False),
+        ("syslog", "%{log_path}", False),
+        ("syslog", "/var/log/dovecot.log", True),
+        ("/var/log/dovecot.log", "", True),
+        ("/var/log/dovecot.log", "syslog", False),
+    ],
+)
+def test_the_stamp_matters_only_in_a_log_of_its_own(
+    script: Path, log_path: str, info_log_path: str, has_stamp: bool
+) -> None:
+    folder = make(script, answer(ELEMENTS, "%$: %s", "%s: ", "%s ", log_path, info_log_path))
+    told = doveconf.read(path=folder)
+    assert told.pop("log_timestamp", None) == ("%s " if has_stamp else None)
+    assert told == {
+        "login_log_format_elements": ELEMENTS,
+        "login_log_format": "%$: %s",
+        "mail_log_prefix": "%s: ",
+    }
+
+
+def test_where_there_is_no_doveconf_nothing_is_known(tmp_path: Path) -> None:
+    assert doveconf.read(path=str(tmp_path)) == {}
+    with pytest.raises(ReadingError, match=r"^/etc/x\.conf: there is no doveconf to read it$"):
+        doveconf.read("/etc/x.conf", path=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("echo 'doveconf: Fatal: no' >&2; exit 89", "doveconf failed: doveconf: Fatal: no"),
+        ("exit 1", "doveconf failed: exit code 1"),
+        ("echo x", "doveconf told 1 settings and not 6: "),
+    ],
+)
+def test_a_doveconf_that_fails_says_so_in_one_line(script: Path, text: str, why: str) -> None:
+    with pytest.raises(ReadingError) as raised:
+        doveconf.read(path=make(script, text))
+    assert str(raised.value) == why
+
+
+def test_one_that_hangs_is_given_up(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doveconf, "_SECONDS", 0.2)
+    with pytest.raises(ReadingError, match=r"did not end in 0\.2 s"):
+        doveconf.read(path=make(script, "exec sleep 30"))
+
+
+def test_a_failure_is_said_and_the_defaults_are_assumed(
+    script: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PATH", make(script, "echo broken >&2; exit 1") + ":/bin:/usr/bin")
+    with caplog.at_level(logging.WARNING):
+        assert doveconf.fitted(DEFAULT, doveconf.AUTO) is DEFAULT
+    assert "doveconf failed: broken" in caplog.text
+
+
+def test_what_doveconf_says_is_what_is_read(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = answer(ELEMENTS, "%$: %s", "%s(%u): ", "%b %d %H:%M:%S ", "syslog", "")
+    monkeypatch.setenv("PATH", make(script, told) + ":/bin:/usr/bin")
+    assert doveconf.fitted(DEFAULT, doveconf.AUTO).examples == ()
+    assert doveconf.fitted(DEFAULT, {}) is DEFAULT
+    assert doveconf.fitted(DEFAULT, CUSTOM_23) is not DEFAULT
+
+
+def test_unsafe_settings_are_refused(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = answer("user=<%u>", "%$: %s", "%s(%u): ", "%b %d %H:%M:%S ", "syslog", "")
+    monkeypatch.setenv("PATH", make(script, told) + ":/bin:/usr/bin")
+    with pytest.raises(
+        FormatError, match=r"^login_log_format_elements = 'user=<%u>': it has no %r"
+    ):
+        doveconf.fitted(DEFAULT, doveconf.AUTO)
+
+
+def test_the_real_one_reads_the_file_it_is_given(tmp_path: Path) -> None:
+    require(None if Path("/usr/bin/doveconf").exists() else "doveconf is not installed")
+    file = tmp_path / "dovecot.conf"
+    file.write_text(
+        f"log_path = {tmp_path}/log\nssl = no\n"
+        'login_log_format_elements = "%{session} [%r] %m %c \\"%u\\""\n'
+        'mail_log_prefix = "%s[%p](user=%u rip=%r sess=%{session}): "\n'
+        'log_timestamp = "%Y-%m-%d %H:%M:%S "\n'
+    )
+    assert doveconf.read(str(file)) == {
+        "login_log_format_elements": ELEMENTS,
+        "login_log_format": "%$: %s",
+        "mail_log_prefix": "%s[%p](user=%u rip=%r sess=%{session}): ",
+        "log_timestamp": "%Y-%m-%d %H:%M:%S ",
+    }
+    with pytest.raises(ReadingError, match="No such file"):
+        doveconf.read(str(tmp_path / "none.conf"))

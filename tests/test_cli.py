@@ -20,6 +20,7 @@ from lab.processes import wait_for
 from tests.moments import login_line
 from tracker import __version__
 from tracker.cli import popgate as group
+from tracker.reading.formats import names
 
 CORPUS = Path(__file__).with_name("corpus")
 BASIC = CORPUS / "dovecot-2.3.19/basic-syslog.rfc3164.log"
@@ -117,7 +118,7 @@ class TestScan:
         done = popgate("scan", "--format", "dovcot", BASIC)
         assert (done.returncode, done.stderr) == (
             2,
-            b"popgate: unknown log format 'dovcot'; known: dovecot\n",
+            f"popgate: unknown log format 'dovcot'; known: {', '.join(sorted(names()))}\n".encode(),
         )
 
     def test_large_files_on_a_terminal_have_a_progress_bar(self, tmp_path: Path) -> None:

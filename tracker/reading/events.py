@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from tracker.reading.correlating import Correlator
+from tracker.reading.correlating import Correlator, Part
 from tracker.reading.patterns import Format
 from tracker.reading.scanner import Scanner
 from tracker.reading.timestamps import StampReader
@@ -25,13 +25,19 @@ class EventReader:
         items = self._scanner.scan(block).items
         if not self._scanner.correlates:
             return cast("list[Event]", items)
-        return [event for item in items for event in self._correlator.join(item)]
+        events: list[Event] = []
+        for item in items:
+            if isinstance(item, Part):
+                events += self._correlator.join(item)
+            else:
+                events.append(item)
+        return events
 
     def placed(self, block: bytes) -> Iterator[tuple[int, Event]]:
         """The same, each with the place in the block where its line begins."""
         items, starts = self._scanner.scan(block, placed=True)
         for start, item in zip(starts, items, strict=True):
-            for event in self._correlator.join(item):
+            for event in self._correlator.join(item) if isinstance(item, Part) else (item,):
                 yield start, event
 
     def memory(self) -> bytes | None:

@@ -76,12 +76,9 @@ class Correlator:
         self.changed = False
         return msgspec.json.encode(self._memory)
 
-    def join(self, item: Event | Part) -> Sequence[Event]:
+    def join(self, part: Part) -> Sequence[Event]:
         """The event with what other lines told of its session; none where there is none, or it is
         not to be believed. The end of a session that only this line shows comes before it."""
-        return self._join(item) if isinstance(item, Part) else (item,)
-
-    def _join(self, part: Part) -> Sequence[Event]:
         if part.doubt is not None:
             self._put(self._memory.doubted, part.server, part.time + part.doubt, _SERVERS)
             return ()

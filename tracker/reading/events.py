@@ -41,13 +41,19 @@ class EventReader:
     def _joined(self, items: list[Event | Part]) -> list[Event]:
         if not self._scanner.correlates or Part not in set(map(type, items)):
             return cast("list[Event]", items)
-        return [event for item in items for event in self._correlator.join(item)]
+        events: list[Event] = []
+        for item in items:
+            if isinstance(item, Part):
+                events += self._correlator.join(item)
+            else:
+                events.append(item)
+        return events
 
     def placed(self, block: bytes) -> Iterator[tuple[int, Event]]:
         """The same, each with the place in the block where its line begins."""
         items, starts = self._scanner.scan(block, placed=True)
         for start, item in zip(starts, items, strict=True):
-            for event in self._correlator.join(item):
+            for event in self._correlator.join(item) if isinstance(item, Part) else (item,):
                 yield start, event
 
     def memory(self) -> bytes | None:

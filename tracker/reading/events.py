@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from tracker.reading.correlating import Correlator
+from tracker.reading.correlating import Correlator, Part
 from tracker.reading.patterns import Format
 from tracker.reading.scanner import Scanner
 from tracker.reading.timestamps import StampReader
@@ -23,7 +23,7 @@ class EventReader:
     def read(self, block: bytes) -> list[Event]:
         """The events in `block`, in the order of its lines. A last line needs its \\n too."""
         items = self._scanner.scan(block).items
-        if not self._scanner.correlates:
+        if not self._scanner.correlates or Part not in set(map(type, items)):
             return cast("list[Event]", items)
         return [event for event in map(self._correlator.join, items) if event is not None]
 

@@ -166,6 +166,23 @@ def refused(style: str, name: str, password: str) -> dict[str, bytes]:
             + b",127.0.0.1:27110): connect() failed: refused (after 0 secs): "
             + end,
         ),
+        "2.2": line(
+            style,
+            "imap-login",
+            b"Disconnected (auth failed, 1 attempts in 4 secs): " + end,
+        ),
+        "1.2": line(style, "imap-login", b"Aborted login (auth failed, 1 attempts): " + end),
+        "1.0": line(style, "imap-login", b"Aborted login: " + end),
+        "2.2, a proxy": line(
+            style, "imap-login", b"proxy(" + user + b"): Login failed to 192.0.2.7:143: " + end
+        ),
+        "auth 2.0": line(style, "auth", b"pam(" + short + f",{CLIENT}): unknown user".encode()),
+        "auth 2.0, password logged": line(
+            style,
+            "auth",
+            b"pam(" + short + f",{CLIENT}): ".encode() + b"(given password: " + secret + b")",
+        ),
+        "mail process of 2.2": line(style, "imap(bob)", b"Error: " + short),
         "mail process, no logout": mail_process(style, name, "Error: namespace missing"),
     }
 

@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Struct
 
-from tracker.addresses import network
+from tracker.addresses import endpoint, network
 from tracker.errors import AddressError, ConfigError
 from tracker.settings import BOUNDS, Duration, Settings
 
@@ -164,6 +164,9 @@ def _value(name: str, value: Any, kind: Any) -> Any:
     if name == "grants.exclude_networks":
         for text in made:
             network(text)
+    if name == "trusted.nameservers":
+        for text in made:
+            endpoint(text, 53)
     if isinstance(made, Path) and not made.is_absolute():
         raise ValueError("expected a path from the root, such as /var/lib/popgate")
     if name == "log.files" and not all(path.is_absolute() for path in made):

@@ -1,9 +1,10 @@
 """`popgate run`: the asyncio loop that times the engine's steps.
 
-A step runs when a log file or the trusted list changed, when a grant is due to end, when another
-popgate asks (SIGUSR1) and every `log.poll_interval` in any case. The texts and the commit follow
-`audit.interval` after the first change; reloads are timed by the publisher. Steps run one after
-another in a thread of their own, so signals are heard while Postfix is being waited for.
+A step runs when a log file or the trusted list changed, when DNS has answered for a name in it,
+when a grant is due to end, when another popgate asks (SIGUSR1) and every `log.poll_interval` in any
+case. The texts and the commit follow `audit.interval` after the first change; reloads are timed by
+the publisher. Steps run one after another in a thread of their own, so signals are heard while
+Postfix is being waited for.
 
 SIGTERM and SIGINT: a last step, texts and commit, then the end; the tables are exact and the state
 is saved. SIGHUP: settings and trusted list are read anew; bad ones are reported, the old ones stay.
@@ -36,6 +37,8 @@ from tracker.errors import (
 )
 from tracker.host import utc_now
 from tracker.reading.sources.watch import Watch
+from tracker.resolver import Resolver
+from tracker.settings import Settings
 
 log = logging.getLogger("popgate")
 
@@ -43,6 +46,7 @@ _T = TypeVar("_T")
 
 _FIRST_RETRY = 1.0
 _LAST_RETRY = 60.0
+_LOOK_AGAIN = 0.05
 
 
 class Service:
@@ -57,14 +61,16 @@ class Service:
         self._retry = 0.0
         self._said: set[str] = set()
         self._settle_at: float | None = None
+        self._wakes: Callable[[], None] = lambda: None
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT. Raises a PopgateError when it cannot even begin."""
         loop = asyncio.get_running_loop()
         wake = asyncio.Event()
         with ThreadPoolExecutor(1, "step") as self._thread:
+            self._wakes = partial(_wake, loop, wake)
             engine = await self._begin()
-            watch = self._watch(loop, wake)
+            watch = self._watch()
             self._on_signals(loop, wake)
             _notify("READY=1")
             log.info("event=started pid=%d table=%s", os.getpid(), engine.publisher.kind)
@@ -76,7 +82,7 @@ class Service:
                         if new is not engine:
                             engine = new
                             watch.close()
-                            watch = self._watch(loop, wake)
+                            watch = self._watch()
                     more = await self._do(partial(self._turn, engine))
                     watch.refresh()
                     if not more:
@@ -95,7 +101,7 @@ class Service:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def _begin(self) -> Engine:
-        engine = Engine(self._settings, follow=True)
+        engine = self._engine(self._settings)
         other = engine.store.claim()
         if other is not None:
             engine.close()
@@ -164,6 +170,8 @@ class Service:
             due.append((expiry - utc_now()).total_seconds())
         if self._settle_at is not None:
             due.append(self._settle_at - time.monotonic())
+        if engine.list_unsettled():
+            due.append(_LOOK_AGAIN)
         if (reload := engine.publisher.reload_due()) is not None:
             due.append(reload - time.monotonic())
         return max(min(due), 0.0)
@@ -172,7 +180,7 @@ class Service:
         """The engine for the settings as they are now; the old one when those are bad."""
         try:
             settings = config.load(self._file)
-            new = Engine(settings, follow=True)
+            new = self._engine(settings)
         except PopgateError as error:
             for line in error.problems if isinstance(error, ConfigError) else [str(error)]:
                 log.error("event=bad_configuration error=%r action=%r", line, "the old one stays")
@@ -203,15 +211,20 @@ class Service:
             except PopgateError as error:
                 log.error("event=failed error=%r action=%r", str(error), "left to the next start")
 
-    def _watch(self, loop: asyncio.AbstractEventLoop, wake: asyncio.Event) -> Watch:
+    def _engine(self, settings: Settings) -> Engine:
+        """The engine for some settings. Names are looked up beside its steps, never in them."""
+        resolver = Resolver(settings.trusted, settings.state.directory, self._wakes)
+        try:
+            engine = Engine(settings, follow=True, resolver=resolver)
+        except BaseException:
+            resolver.close()
+            raise
+        resolver.start()
+        return engine
+
+    def _watch(self) -> Watch:
         files = [str(file) for file in (*self._settings.log.files, self._settings.trusted.file)]
-
-        def wakes() -> None:
-            # Events may still come in while the loop is being closed.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(wake.set)
-
-        return Watch(files, wakes)
+        return Watch(files, self._wakes)
 
     def _on_signals(self, loop: asyncio.AbstractEventLoop, wake: asyncio.Event) -> None:
         def stop() -> None:
@@ -226,6 +239,12 @@ class Service:
         loop.add_signal_handler(signal.SIGINT, stop)
         loop.add_signal_handler(signal.SIGHUP, reread)
         loop.add_signal_handler(signal.SIGUSR1, wake.set)
+
+
+def _wake(loop: asyncio.AbstractEventLoop, wake: asyncio.Event) -> None:
+    """Have a step done soon; called from other threads, which may outlive the loop a little."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(wake.set)
 
 
 def _notify(state: str) -> None:

@@ -31,9 +31,12 @@ def once(config_file: Path) -> None:
     """Read what is new in the log, expire, publish, commit, and end: for cron."""
     from tracker.engine import Engine
     from tracker.errors import ReadingError
+    from tracker.resolver import Resolver
 
     log_to_stderr()
-    engine = Engine(settings_of(config_file), follow=True)
+    settings = settings_of(config_file)
+    resolver = Resolver(settings.trusted, settings.state.directory)
+    engine = Engine(settings, follow=True, resolver=resolver)
     try:
         other = engine.store.claim()
         if other is not None:
@@ -42,6 +45,7 @@ def once(config_file: Path) -> None:
         engine.start()
         while engine.step():
             pass
+        engine.look_names_up()
         if engine.unsettled():
             engine.settle()
         engine.reload()

@@ -43,11 +43,13 @@ def server(site: Popgate, tmp_path: Path) -> Iterator[NameServer]:
 
 class TestList:
     def test_shows_numbers_notes_and_what_each_stands_for(self, site: Popgate) -> None:
+        site.trusted.write_text(LIST + "2001:db8::/32\n")
         lines = site.command("trust", "list").stdout.splitlines()
         assert [line.split() for line in lines[1:3]] == [
             ["1", "!198.51.100.128/25", "guests"],
             ["2", "198.51.100.0/24"],
         ]
+        assert lines[4].split() == ["4", "2001:db8::/32"]
         assert "203.0.113.1 203.0.113.2/31 203.0.113.4/30 203.0.113.8/29 and 4 more" in lines[3]
 
     def test_prints_json(self, site: Popgate) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.names import NameServer
+from lab.names import NameServer, silence
 from tests.moments import NOW, after, login_line
 from tracker import config
 from tracker.answers import keep
@@ -50,11 +50,13 @@ class Here:
         made.start()
         return made
 
-    def asking(self, server: NameServer) -> Engine:
-        """One that looks names up, by the real clock."""
+    def asking(self, server: NameServer, *, start: bool = False) -> Engine:
+        """One that looks names up, by the real clock; with `start`, in its own thread."""
         settings = self.settings(f'nameservers = ["{server.address}"]\ntimeout = "1s"\n')
         resolver = Resolver(settings.trusted, self.state)
         made = Engine(settings, follow=True, resolver=resolver)
+        if start:
+            resolver.start()
         self._open.append(made)
         made.start()
         return made
@@ -165,6 +167,36 @@ def test_names_of_the_last_good_list_are_followed_on_beside_a_bad_one(here: Here
     dns_says(here, "203.0.113.6")
     engine.reread_trusted()
     assert "203.0.113.6/32 OK" in table(here)
+
+
+def test_a_list_with_new_names_is_taken_up_when_dns_has_been_asked_for_them(here: Here) -> None:
+    """Else `!name` would take all that is below it out until the answer is there."""
+    here.trusted.write_text("203.0.113.0/24\n")
+    with NameServer() as server:
+        server.delay = 0.3
+        server.set("guest.example.com", "A", "203.0.113.7")
+        engine = here.asking(server, start=True)
+        here.trusted.write_text("!guest.example.com\n203.0.113.0/24\n")
+        seen = {table(here)}
+        while "203.0.113.7/32 DUNNO" not in table(here):
+            engine.reread_trusted()
+            seen.add(table(here))
+        assert len(seen) == 2
+        engine.close()
+
+
+def test_a_list_with_new_names_waits_no_longer_for_dns_than_a_question_may_take(
+    here: Here,
+) -> None:
+    here.trusted.write_text("203.0.113.0/24\n203.0.114.0/24\n")
+    with NameServer() as server:
+        server.ways[""] = silence
+        engine = here.asking(server, start=True)
+        here.trusted.write_text(f"{NAME}\n203.0.113.0/24\n")
+        while "203.0.114.0/24" in table(here):
+            engine.reread_trusted()
+        assert engine.trusted.trusts("203.0.113.5")
+        engine.close()
 
 
 class TestAFileThatIsBeingWritten:

@@ -271,7 +271,7 @@ class Engine:
             self._publish(())
 
     def list_unsettled(self) -> bool:
-        """Whether the trusted list is being written, and `reread_trusted` is due again at once."""
+        """Whether a trusted list waits to be taken up: `reread_trusted` is due again soon."""
         return self._trusting.unsettled
 
     def look_names_up(self) -> None:

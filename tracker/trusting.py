@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # so that commands that look nothing up need not load dnspyth
 
 log = logging.getLogger("popgate")
 
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _SETTLED = 0.25
 """Seconds that the file must have been left alone."""
 
@@ -48,41 +49,62 @@ class Trusting:
         self._resolver = resolver
         self._changed = changed
         self.unsettled = False
-        """Whether the file is being written just now, and should be looked at again soon."""
+        """Whether there is a list that cannot be taken up yet: look again soon."""
         self._seen: tuple[int, ...] | None = None
         self._listed = TrustedList()
+        self._next: TrustedList | None = None
+        self._patience = _NEVER
+        self._timeout = settings.trusted.timeout + timedelta(seconds=1)
         self._known: Mapping[str, Known] = {}
         self._answers: Mapping[str, NameAnswers] = {}
         self._ends: datetime | None = None
 
     def reread(self, now: datetime) -> TrustedList | None:
         """The list as it is now; None when it is as it was. Raises TrustedError."""
-        read = self._read(now)
-        changed = self._look_at_names(now, anew=read)
-        return self._listed.bound(self._known) if read or changed else None
+        first = self._seen is None
+        if (listed := self._read(now)) is not None:
+            self._next = listed
+            self._patience = now if first else now + self._timeout
+            self._follow(self._listed.names | listed.names)
+        if taken := self._next is not None and self._asked(self._next, now):
+            self._listed, self._next = self._next or self._listed, None
+            self._follow(self._listed.names)
+        self.unsettled |= self._next is not None
+        changed = self._look_at_names(now, anew=taken)
+        return self._listed.bound(self._known) if taken or changed else None
 
-    def _read(self, now: datetime) -> bool:
-        """Whether the file had another list to be taken up."""
+    def _asked(self, listed: TrustedList, now: datetime) -> bool:
+        """Whether DNS has been asked for all names of a new list, or should have been by now.
+
+        Taken up before, a `!name` would take everything out for a moment, and each name would cost
+        a reload more.
+        """
+        known = self._resolver is None or listed.names <= self._resolver.answers().keys()
+        return known or now >= self._patience
+
+    def _follow(self, names: frozenset[str]) -> None:
+        if self._resolver is not None:
+            self._resolver.follow(names)
+
+    def _read(self, now: datetime) -> TrustedList | None:
+        """The list in the file, when it is another one and nobody is writing it."""
         before, seen = self._seen, _seen(self._file)
         self.unsettled = False
         if seen == before:
-            return False
+            return None
         wait = _SETTLED - _age(self._file, now)
         if 0 < wait <= _SETTLED:
             self.unsettled = before is not None
             if self.unsettled:
-                return False
+                return None
             time.sleep(wait)
             seen = _seen(self._file)
         self._seen = seen
         listed = read_trusted(self._file)
         if before is not None and _seen(self._file) != seen:
             self._seen, self.unsettled = before, True
-            return False
-        self._listed = listed
-        if self._resolver is not None:
-            self._resolver.follow(listed.names)
-        return True
+            return None
+        return listed
 
     def known(self) -> Mapping[str, Known]:
         """What each name of the list stands for, as of the last `reread`."""
@@ -103,10 +125,15 @@ class Trusting:
             for name in sorted(self._listed.names)
         }
         self._ends = min((one.ends for one in self._known.values() if one.ends), default=None)
-        changed = [name for name, one in self._known.items() if _differs(before.get(name), one)]
-        for name in changed:
-            self._changed(name, self._known[name])
-        return bool(changed)
+        changed = False
+        for name, one in self._known.items():
+            old = before.get(name, UNKNOWN)
+            differs = old.stands_for() != one.stands_for()
+            changed |= differs
+            # That nobody has asked for it yet is no news.
+            if differs or (old is UNKNOWN and one is not UNKNOWN):
+                self._changed(name, one)
+        return changed
 
 
 def read_trusted(file: Path) -> TrustedList:
@@ -141,10 +168,6 @@ def _age(file: Path, now: datetime) -> float:
         with suppress(OSError):
             return now.timestamp() - path.stat().st_mtime
     return _SETTLED
-
-
-def _differs(before: Known | None, now: Known) -> bool:
-    return before is None or before.stands_for() != now.stands_for()
 
 
 def say(name: str, now: Known) -> None:

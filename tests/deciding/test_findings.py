@@ -203,6 +203,9 @@ class TestMynetworks:
         excluded = "!198.51.100.7 198.51.100.0/24"
         assert found("!198.51.100.7\n", mynetworks=excluded) == []
 
+    def test_the_end_of_a_list_that_takes_all_else_out_is_not_meant(self) -> None:
+        assert found("203.0.113.0/24\n!0.0.0.0/0\n!::/0\n", mynetworks=self.MYNETWORKS) == []
+
     def test_words_that_cannot_be_compared_are_given_back(self) -> None:
         listed, beyond = parse_mynetworks(self.MYNETWORKS)
         assert isinstance(listed, TrustedList)

@@ -98,7 +98,8 @@ def _stands_for(row: dict[str, Any]) -> str:
     """Its networks where they say more than the entry itself; for a name, how it stands."""
     networks = row["networks"]
     shown = " ".join(
-        network.removesuffix("/128").removesuffix("/32") for network in networks[:_BLOCKS_SHOWN]
+        network.removesuffix("/128" if ":" in network else "/32")
+        for network in networks[:_BLOCKS_SHOWN]
     )
     if len(networks) > _BLOCKS_SHOWN:
         shown += f" and {len(networks) - _BLOCKS_SHOWN} more"

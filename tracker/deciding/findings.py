@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from tracker.deciding.kinds import KINDS, kind_of, spans_of
 from tracker.deciding.names import UNKNOWN, Known
-from tracker.deciding.spans import BITS, Piece, Span
+from tracker.deciding.spans import ALL, BITS, Piece, Span
 from tracker.deciding.trusted import Entry, TrustedList
 
 Kind = Literal[
@@ -225,6 +225,8 @@ def _permitted_before(entry: Entry, mynetworks: TrustedList | None) -> Doubts:
     if entry.trusts or mynetworks is None:
         return
     for span in entry.spans[:_LOOKED_AT]:
+        if span in ALL:
+            continue  # an end of the list, or a name that nobody knows: not meant for these
         for piece in islice(mynetworks.first.within(span), _LOOKED_AT):
             other = mynetworks.entries[piece.owner]
             if other.trusts:

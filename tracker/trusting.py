@@ -79,8 +79,10 @@ class Trusting:
         Taken up before, a `!name` would take everything out for a moment, and each name would cost
         a reload more.
         """
-        known = self._resolver is None or listed.names <= self._resolver.answers().keys()
-        return known or now >= self._patience
+        if self._resolver is None or listed.names <= self._resolver.answers().keys():
+            return True
+        # More than was to be waited for is left: the clock was put back.
+        return not timedelta(0) < self._patience - now <= self._timeout
 
     def _follow(self, names: frozenset[str]) -> None:
         if self._resolver is not None:

@@ -143,8 +143,11 @@ def _crosses(one: Span, span: Span) -> bool:
 def _width(entry: Entry) -> Doubts:
     if not entry.trusts:
         return
-    for version, bits in WIDEST.items():
-        size = sum(span.size for span in entry.spans if span.version == version)
+    sizes = dict.fromkeys(WIDEST, 0)
+    for version, first, last in entry.spans:
+        sizes[version] += last - first + 1
+    for version, size in sizes.items():
+        bits = WIDEST[version]
         if size > 1 << bits:
             much = _share(size, version)
             yield "wide", f"trusts {much}: more than a /{BITS[version] - bits}"
@@ -206,7 +209,7 @@ def _naming(entry: Entry, names: Mapping[str, Known]) -> Doubts:
         yield "unresolved", f"{effect} nothing: DNS says that the name has no address"
     elif known.state == "stale":
         yield "stale", f"DNS does not answer{why}: the last known addresses stay for now"
-    elif not entry.trusts and any(span.size > 1 for span in known.excluded):
+    elif not entry.trusts and not set(ALL).isdisjoint(known.excluded):
         yield (
             "unresolved",
             f"DNS has never answered{why}: all addresses of that family are taken out of what "

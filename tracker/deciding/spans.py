@@ -34,11 +34,6 @@ class Span(NamedTuple):
             return networks[0]
         return f"{text(self.version, self.first)}-{text(self.version, self.last)}"
 
-    @property
-    def size(self) -> int:
-        """How many addresses it holds."""
-        return self.last - self.first + 1
-
 
 ALL = (Span(4, 0, (1 << 32) - 1), Span(6, 0, (1 << 128) - 1))
 """Every address there is."""

@@ -8,10 +8,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import footprint, reaction, scan
+from bench import footprint, reaction, scan, trusted
 from lab.demo import why_not
 
-_GROUPS = {"scan": scan.measure, "reaction": reaction.measure, "footprint": footprint.measure}
+_GROUPS = {
+    "scan": scan.measure,
+    "reaction": reaction.measure,
+    "trusted": trusted.measure,
+    "footprint": footprint.measure,
+}
 
 
 def main() -> int:

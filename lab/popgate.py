@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -18,7 +19,8 @@ class Popgate:
 
     def __init__(self, folder: Path, log: Path, postfix: Path, settings: str = "") -> None:
         """`postfix`: the configuration folder of the Postfix that reads the tables. `settings`:
-        more TOML, as whole sections other than tables, state, trusted; a [log] stands for `log`."""
+        more TOML, as whole sections, without the paths that are set here; a [log] stands for
+        `log`."""
         folder.mkdir(parents=True, exist_ok=True)
         self.file = folder / "popgate.toml"
         self.maps = folder / "state/maps"
@@ -30,26 +32,34 @@ class Popgate:
 
     def configure(self, log: Path, settings: str) -> None:
         """Write the configuration file."""
-        section = "" if "[postfix]" in settings else "[postfix]"
-        own = f'config_directory = "{self.postfix}"'
-        settings = settings.replace("[postfix]", f"[postfix]\n{own}")
-        self.file.write_text(
-            ("" if "[log]" in settings else f'[log]\nfiles = ["{log}"]\n')
-            + f'[trusted]\nfile = "{self.trusted}"\n'
-            f'[tables]\ndirectory = "{self.maps}"\n'
-            f'[state]\ndirectory = "{self.maps.parent}"\n'
-            + (f"{section}\n{own}\n" if section else "")
-            + settings
-        )
+        own = {
+            "log": f'files = ["{log}"]',
+            "trusted": f'file = "{self.trusted}"',
+            "tables": f'directory = "{self.maps}"',
+            "state": f'directory = "{self.maps.parent}"',
+            "postfix": f'config_directory = "{self.postfix}"',
+        }
+        for name, line in own.items():
+            if name == "log" and "[log]" in settings:
+                continue  # it names sources of its own
+            if f"[{name}]" not in settings:
+                settings = f"[{name}]\n" + settings
+            settings = settings.replace(f"[{name}]", f"[{name}]\n{line}")
+        self.file.write_text(settings)
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a popgate command with this configuration to its end."""
+    def command(
+        self, *arguments: str, stdin: str = "", **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a popgate command with this configuration to its end. `variables`: of the
+        environment."""
         return subprocess.run(
             [sys.executable, "-m", "tracker", *arguments, "--config", str(self.file)],
+            input=stdin,
             capture_output=True,
             text=True,
             check=False,
             timeout=60,
+            env={**os.environ, **variables},
         )
 
     def snippet(self) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracker.addresses import canonical, network, order, require, subject
+from tracker.addresses import canonical, endpoint, network, order, require, subject
 from tracker.errors import AddressError
 
 
@@ -149,3 +149,27 @@ def test_the_order_is_by_version_then_by_number_then_the_wider_first() -> None:
 )
 def test_the_subject_of_a_grant(address: str, prefix: int, meant: str) -> None:
     assert subject(address, prefix) == meant
+
+
+@pytest.mark.parametrize(
+    ("text", "server"),
+    [
+        ("192.0.2.53", ("192.0.2.53", 53)),
+        (" 127.0.0.1:5353 ", ("127.0.0.1", 5353)),
+        ("2001:DB8::53", ("2001:db8::53", 53)),
+        ("[2001:db8::53]", ("2001:db8::53", 53)),
+        ("[::1]:5353", ("::1", 5353)),
+    ],
+)
+def test_a_server_is_an_address_and_perhaps_a_port(text: str, server: tuple[str, int]) -> None:
+    assert endpoint(text, 53) == server
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "dns.example.com", "192.0.2.53:", "192.0.2.53:0", "192.0.2.53:65536", "[::1", "::1]:53",
+     "fe80::1%eth0", "192.0.2:53", "192.0.2.53:53:53"],
+)  # fmt: skip
+def test_what_is_no_server_is_refused(text: str) -> None:
+    with pytest.raises(AddressError, match="is no server: write 192"):
+        endpoint(text, 53)

@@ -86,6 +86,15 @@ def test_what_show_prints_gives_the_same_settings() -> None:
             "popgate.toml:2: grants.exclude_networks = [\"10.0.0.1/8\"]: '10.0.0.1/8' is no "
             "network (10.0.0.1/8 has host bits set); did you mean 10.0.0.0/8?",
         ),
+        (
+            '[trusted]\nnameservers = ["dns.example.com"]',
+            "popgate.toml:2: trusted.nameservers = [\"dns.example.com\"]: 'dns.example.com' is no "
+            "server: write 192.0.2.53 or 192.0.2.53:5353",
+        ),
+        (
+            '[trusted]\nstale = "31d"',
+            'popgate.toml:2: trusted.stale = "31d": expected between 0 and 30d',
+        ),
         ("[log]\nfiles = 3", "popgate.toml:2: log.files = 3: Expected `array`, got `int`"),
         (
             '[log]\nfiles = ["mail.log"]',

@@ -7,11 +7,16 @@ are refused, since two programs that read them differently would grant the wrong
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 
 from tracker.errors import AddressError
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_ENDPOINT = re.compile(
+    r"(?:\[([0-9a-f:.]+)\]|([0-9.]+)(?=:|$)|([0-9a-f:.]+)$)(?::([0-9]{1,5}))?", re.IGNORECASE
+)
 
 
 def canonical(text: str) -> str | None:
@@ -60,6 +65,19 @@ def network(text: str) -> IPNetwork:
         return ipaddress.ip_network(text.strip())
     except ValueError as error:
         raise AddressError(f"{text!r} is no network ({error}); did you mean {one}?") from error
+
+
+def endpoint(text: str, port: int) -> tuple[str, int]:
+    """Address and port of a server: 192.0.2.53, 192.0.2.53:5353, 2001:db8::53, [2001:db8::53]:53.
+
+    `port` where the text has none. Raises AddressError.
+    """
+    match = _ENDPOINT.fullmatch(text.strip())
+    address = canonical(match[1] or match[2] or match[3]) if match else None
+    number = int(match[4] or port) if match else 0
+    if address is None or not 0 < number < 65536:
+        raise AddressError(f"{text!r} is no server: write 192.0.2.53 or 192.0.2.53:5353")
+    return address, number
 
 
 def _unmapped(one: IPNetwork) -> IPNetwork:

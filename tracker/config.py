@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Struct
 
-from tracker.addresses import network
+from tracker.addresses import endpoint, network
 from tracker.errors import AddressError, ConfigError
 from tracker.settings import BOUNDS, Duration, Settings
 
@@ -168,6 +168,9 @@ def _value(name: str, value: Any, kind: Any) -> Any:
     if name == "grants.exclude_networks":
         for text in made:
             network(text)
+    if name == "trusted.nameservers":
+        for text in made:
+            endpoint(text, 53)
     if isinstance(made, Path) and not made.is_absolute():
         raise ValueError("expected a path from the root, such as /var/lib/popgate")
     _check_log(name, made)

@@ -14,12 +14,12 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tracker.deciding import trusted
 from tracker.deciding.ledger import Ledger
 from tracker.deciding.policy import GrantPolicy
 from tracker.deciding.rules import RuleSet
+from tracker.deciding.trusted import TrustedList
 from tracker.errors import TrustedError
 from tracker.host import host_name, own_addresses, utc_now
 from tracker.reading.follow import LogReader
@@ -28,11 +28,18 @@ from tracker.records import Change, Ended, Table
 from tracker.settings import Settings
 from tracker.store import Store
 from tracker.texts import printable
+from tracker.trusting import Trusting, say
 from tracker.writing import audit, render
 from tracker.writing.postfix import Postfix
 from tracker.writing.publish import Publisher, table_type
 
+if TYPE_CHECKING:
+    from tracker.resolver import Resolver
+
 log = logging.getLogger("popgate")
+
+_SAID = 20
+"""Lines of a bad trusted list that are logged; `popgate trust check` names all."""
 
 _HEARTBEAT = timedelta(seconds=60)
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -42,10 +49,16 @@ class Engine:
     """Everything that one configuration needs, joined."""
 
     def __init__(
-        self, settings: Settings, *, follow: bool, clock: Callable[[], datetime] = utc_now
+        self,
+        settings: Settings,
+        *,
+        follow: bool,
+        clock: Callable[[], datetime] = utc_now,
+        resolver: Resolver | None = None,
     ) -> None:
         """`follow`: this process reads the log. One that does not knows nothing of sessions since
-        the log was last read. Raises a PopgateError when the settings name what is not there."""
+        the log was last read. `resolver`: looks up the names of the trusted list; closed with the
+        engine. Raises a PopgateError when the settings name what is not there."""
         self.settings = settings
         self._follow = follow
         self._current = False
@@ -63,7 +76,9 @@ class Engine:
             opens=follow,
         )
         self._history = audit.History(settings.tables.directory)
-        self.trusted, self._trusted_seen = self._first_trusted()
+        self._resolver = resolver
+        self._trusting = Trusting(settings, resolver, say)
+        self.trusted = self._first_trusted()
         self.store = Store(settings.state.directory)
         self._ledger = Ledger(self._policy)
         self._reader: LogReader | None = None
@@ -82,19 +97,20 @@ class Engine:
             self._begin()
             self._repaired = self.publisher.match(self.rules().granted())
             self._behind = False
-            if self._follow:
+            # Names that DNS has not answered for too long end even when nobody follows the log.
+            if self._follow or (self.trusted.names and self.store.running() is None):
                 self._put_policy()
 
-    def _first_trusted(self) -> tuple[trusted.TrustedList, tuple[int, ...]]:
+    def _first_trusted(self) -> TrustedList:
         """The trusted list. One that is bad must keep nobody from ending grants, so only the
         follower, who writes it to Postfix, insists on it."""
         try:
-            return read_trusted(self.settings.trusted.file)
+            return self._trusting.reread(self._clock()) or TrustedList()
         except TrustedError as error:
             if self._follow:
                 raise
             log.warning("event=bad_trusted_list error=%r action=%r", str(error), "left as it is")
-            return trusted.TrustedList(), ()
+            return TrustedList()
 
     def recover(self) -> None:
         """After an error: forget what was read but not saved, and go on from the store."""
@@ -107,6 +123,8 @@ class Engine:
         """Let go of files and locks."""
         if self._reader is not None:
             self._reader.close()
+        if self._resolver is not None:
+            self._resolver.close()
         self.store.close()
 
     def take_over(self, other: Engine) -> None:
@@ -247,22 +265,34 @@ class Engine:
         self.publisher.reload(time.monotonic())
 
     def reread_trusted(self) -> None:
-        """Take up a changed trusted list; a bad one is reported and the old one stays."""
-        seen = _seen(self.settings.trusted.file)
-        if seen == self._trusted_seen and not self._policy_behind:
-            return
-        self._trusted_seen = seen
+        """Take up a changed trusted list, or a name that now stands for other addresses; a bad list
+        is reported and the old one stays."""
         try:
-            self.trusted, self._trusted_seen = read_trusted(self.settings.trusted.file)
+            changed = self._trusting.reread(self._clock())
         except TrustedError as error:
-            for line in str(error).splitlines():
+            for line in str(error).splitlines()[:_SAID]:
                 log.error("event=bad_trusted_list error=%r action=%r", line, "the old list stays")
             return
+        if changed is not None:
+            self.trusted = changed
+        elif not self._policy_behind:
+            return
+        self._behind = self._policy_behind = True
         with self.store.exclusive():
-            self._behind = self._policy_behind = True
             self._put_policy()
             self._policy_behind = False
             self._publish(())
+
+    def list_unsettled(self) -> bool:
+        """Whether a trusted list waits to be taken up: `reread_trusted` is due again soon."""
+        return self._trusting.unsettled
+
+    def look_names_up(self) -> None:
+        """Ask for the names whose answers are over, wait for DNS, and take up what it says."""
+        if self._resolver is not None and self.trusted.names:
+            self._resolver.look_up()
+            self._resolver.keep()
+            self.reread_trusted()
 
     def troubles(self) -> list[str]:
         """What keeps logs from being read, a line each."""
@@ -334,7 +364,7 @@ def wanted_tables(settings: Settings) -> list[Table]:
     """Every text that the settings, the trusted list and the state make; nothing is written."""
     postfix = Postfix(settings.postfix)
     kind = table_type(settings.postfix, postfix)
-    trusted_list, _ = read_trusted(settings.trusted.file)
+    trusted_list = Trusting(settings).reread(utc_now()) or TrustedList()
     policy = GrantPolicy(settings.grants, own_addresses())
     ledger = Ledger(policy)
     if (settings.state.directory / "popgate.db").exists():
@@ -365,26 +395,3 @@ def _say(change: Change) -> None:
         grant.expires.isoformat(timespec="seconds"),
         change.why,
     )
-
-
-def read_trusted(file: Path) -> tuple[trusted.TrustedList, tuple[int, ...]]:
-    """The trusted list in a file, and what tells later that the file changed.
-
-    A missing file is an empty list. Raises TrustedError.
-    """
-    seen = _seen(file)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return trusted.TrustedList(), seen
-    except (OSError, UnicodeDecodeError) as error:
-        raise TrustedError(f"{file}: cannot be read: {error}") from error
-    return trusted.parse(text, str(file)), seen
-
-
-def _seen(file: Path) -> tuple[int, ...]:
-    try:
-        status = file.stat()
-    except OSError:
-        return ()
-    return status.st_mtime_ns, status.st_size, status.st_ino

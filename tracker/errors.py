@@ -66,3 +66,7 @@ class PostfixTimeoutError(PostfixError):
 
 class AuditError(PopgateError):
     """git is missing or a commit failed; the tables are not touched by this."""
+
+
+class ListFileError(PopgateError):
+    """The trusted list's file cannot be locked or replaced; it is as it was."""

@@ -144,3 +144,23 @@ class Table(Struct, frozen=True):
     name: str
     kind: Literal["cidr", "text"]
     text: str
+
+
+class Answer(Struct, frozen=True):
+    """What DNS last said of a host name's addresses of one family.
+
+    `expires`: when that should be asked anew; None: DNS has never answered. No address and a time:
+    the name is not there, or has none of the family. `trouble`: why a later question was left
+    without an answer.
+    """
+
+    addresses: tuple[str, ...] = ()
+    expires: datetime | None = None
+    trouble: str | None = None
+
+
+class NameAnswers(Struct, frozen=True):
+    """Both families of a host name (A and AAAA)."""
+
+    v4: Answer = Answer()
+    v6: Answer = Answer()

@@ -1,10 +1,11 @@
 """`popgate run`: the asyncio loop that times the engine's steps.
 
 A step runs when a log file or the trusted list changed, when a pipe that is read (the journal's,
-standard input) has something, when a grant is due to end, when another popgate asks (SIGUSR1) and
-every `log.poll_interval` in any case. The texts and the commit follow
-`audit.interval` after the first change; reloads are timed by the publisher. Steps run one after
-another in a thread of their own, so signals are heard while Postfix is being waited for.
+standard input) has something, when DNS has answered for a name in the list, when a grant is due to
+end, when another popgate asks (SIGUSR1) and every `log.poll_interval` in any case. The texts and
+the commit follow `audit.interval` after the first change; reloads are timed by the publisher. Steps
+run one after another in a thread of their own, so signals are heard while Postfix is being waited
+for.
 
 SIGTERM, SIGINT and the end of standard input, where that is read: a last step, texts and commit,
 then the end; the tables are exact and the state is saved. SIGHUP: settings and trusted list are
@@ -39,6 +40,8 @@ from tracker.errors import (
 from tracker.host import utc_now
 from tracker.reading.sources.doveadm import who
 from tracker.reading.sources.watch import Watch
+from tracker.resolver import Resolver
+from tracker.settings import Settings
 
 log = logging.getLogger("popgate")
 
@@ -48,6 +51,7 @@ _FIRST_RETRY = 1.0
 _LAST_RETRY = 60.0
 _PATIENCE = 10.0
 """Seconds that the list of open sessions may take."""
+_LOOK_AGAIN = 0.05
 
 
 class Service:
@@ -64,15 +68,17 @@ class Service:
         self._settle_at: float | None = None
         self._status: str | None = None
         self._engine: Engine
+        self._wakes: Callable[[], None] = lambda: None
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT. Raises a PopgateError when it cannot even begin."""
         loop = asyncio.get_running_loop()
         wake = asyncio.Event()
         with ThreadPoolExecutor(1, "step") as self._thread:
+            self._wakes = partial(_wake, loop, wake)
             engine = self._engine = await self._begin()
             checking = asyncio.create_task(self._check_sessions())
-            watch = self._watch(engine, loop, wake)
+            watch = self._watch(engine)
             self._on_signals(loop, wake)
             _notify("READY=1")
             log.info("event=started pid=%d table=%s", os.getpid(), engine.publisher.kind)
@@ -84,7 +90,7 @@ class Service:
                         if new is not engine:
                             engine = self._engine = new
                             watch.close()
-                            watch = self._watch(engine, loop, wake)
+                            watch = self._watch(engine)
                     more = await self._do(partial(self._turn, engine))
                     watch.refresh(engine.watched())
                     self._tell(engine)
@@ -151,7 +157,7 @@ class Service:
             _notify(f"STATUS={status or 'reading'}")
 
     async def _begin(self) -> Engine:
-        engine = Engine(self._settings, follow=True)
+        engine = self._make(self._settings)
         other = engine.store.claim()
         if other is not None:
             engine.close()
@@ -220,6 +226,8 @@ class Service:
             due.append((expiry - utc_now()).total_seconds())
         if self._settle_at is not None:
             due.append(self._settle_at - time.monotonic())
+        if engine.list_unsettled():
+            due.append(_LOOK_AGAIN)
         if (reload := engine.publisher.reload_due()) is not None:
             due.append(reload - time.monotonic())
         return max(min(due), 0.0)
@@ -228,7 +236,7 @@ class Service:
         """The engine for the settings as they are now; the old one when those are bad."""
         try:
             settings = config.load(self._file)
-            new = Engine(settings, follow=True)
+            new = self._make(settings)
         except PopgateError as error:
             for line in error.problems if isinstance(error, ConfigError) else [str(error)]:
                 log.error("event=bad_configuration error=%r action=%r", line, "the old one stays")
@@ -264,13 +272,19 @@ class Service:
             engine.recover()
         engine.step()
 
-    def _watch(self, engine: Engine, loop: asyncio.AbstractEventLoop, wake: asyncio.Event) -> Watch:
-        def wakes() -> None:
-            # Events may still come in while the loop is being closed.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(wake.set)
+    def _make(self, settings: Settings) -> Engine:
+        """The engine for some settings. Names are looked up beside its steps, never in them."""
+        resolver = Resolver(settings.trusted, settings.state.directory, self._wakes)
+        try:
+            engine = Engine(settings, follow=True, resolver=resolver)
+        except BaseException:
+            resolver.close()
+            raise
+        resolver.start()
+        return engine
 
-        return Watch(engine.watched(), wakes)
+    def _watch(self, engine: Engine) -> Watch:
+        return Watch(engine.watched(), self._wakes)
 
     def _on_signals(self, loop: asyncio.AbstractEventLoop, wake: asyncio.Event) -> None:
         def stop() -> None:
@@ -285,6 +299,12 @@ class Service:
         loop.add_signal_handler(signal.SIGINT, stop)
         loop.add_signal_handler(signal.SIGHUP, reread)
         loop.add_signal_handler(signal.SIGUSR1, wake.set)
+
+
+def _wake(loop: asyncio.AbstractEventLoop, wake: asyncio.Event) -> None:
+    """Have a step done soon; called from other threads, which may outlive the loop a little."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(wake.set)
 
 
 def _notify(state: str) -> None:

@@ -5,3 +5,11 @@ def printable(text: str) -> str:
     """The text without blanks, control and format characters, so that it cannot pretend to be more
     than one word on one line; each of them becomes `?`."""
     return "".join(char if char.isprintable() and char not in " #" else "?" for char in text)
+
+
+def visible(text: str, most: int = 200) -> str:
+    """A note on one line: what cannot be seen becomes `?`, and a long one is cut."""
+    if text.isprintable() and len(text) <= most:
+        return text
+    shown = "".join(char if char.isprintable() else "?" for char in text)
+    return shown if len(shown) <= most else f"{shown[: most - 3]}..."

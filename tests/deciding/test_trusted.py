@@ -1,117 +1,202 @@
-"""The trusted list: forms, order, exclusions, and the errors of a line."""
+"""The trusted list: order, exclusions, names, and the table that is made of it."""
 
 from __future__ import annotations
 
 import ipaddress
-import math
+from datetime import timedelta
 
+import netaddr
 import pytest
-from hypothesis import assume, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.deciding.lists import Written, edges, text_of, trusted_list, trusts
+from tests.moments import NOW, after
+from tracker.deciding.names import UNKNOWN, Known, NamePolicy, known
+from tracker.deciding.spans import ALL, number
 from tracker.deciding.trusted import TrustedList, parse
 from tracker.errors import TrustedError
+from tracker.records import Answer, NameAnswers
 
 
-def networks(entry: str) -> list[str]:
-    (one,) = parse(entry, "trusted.txt").entries
-    return [str(net) for net in one.networks]
+def from_table(listed: TrustedList, address: str) -> bool:
+    """What a cidr table of the list answers: the first network that holds the address."""
+    asked = ipaddress.ip_address(address)
+    for group in listed.groups():
+        for network in map(ipaddress.ip_network, group.networks):
+            if network.version == asked.version and asked in network:
+                return group.trusts
+    return False
 
 
-@pytest.mark.parametrize(
-    ("entry", "blocks"),
-    [
-        ("203.0.113.5", ["203.0.113.5/32"]),
-        ("2001:DB8::5", ["2001:db8::5/128"]),
-        ("::ffff:203.0.113.5", ["203.0.113.5/32"]),
-        ("172.16.10.0/24", ["172.16.10.0/24"]),
-        ("172.16.10.0/255.255.255.0", ["172.16.10.0/24"]),
-        ("2001:db8::/32", ["2001:db8::/32"]),
-        ("192.168.1.*", ["192.168.1.0/24"]),
-        ("192.168.*.*", ["192.168.0.0/16"]),
-        ("10.*.*.*", ["10.0.0.0/8"]),
-        ("*.*.*.*", ["0.0.0.0/0"]),
-        ("192.168.0.0-3", ["192.168.0.0/30"]),
-        ("172.16-31.*.*", ["172.16.0.0/12"]),
-        ("10.0.0-1.5", ["10.0.0.5/32", "10.0.1.5/32"]),
-        ("10.0.0.5-10.0.0.8", ["10.0.0.5/32", "10.0.0.6/31", "10.0.0.8/32"]),
-        ("2001:db8::-2001:db8::3", ["2001:db8::/126"]),
-    ],
-)
-def test_an_entry_becomes_minimal_blocks(entry: str, blocks: list[str]) -> None:
-    assert networks(entry) == blocks
-
-
-def test_a_range_is_exact() -> None:
-    blocks = [ipaddress.IPv4Network(text) for text in networks("192.168.0.1-50")]
-    assert sorted(int(address) for block in blocks for address in block) == list(
-        range(
-            int(ipaddress.IPv4Address("192.168.0.1")),
-            int(ipaddress.IPv4Address("192.168.0.50")) + 1,
-        )
-    )
-
-
-_SPAN = st.one_of(
-    st.just((0, 255)),
-    st.tuples(st.integers(0, 255), st.integers(0, 255)).map(lambda pair: (min(pair), max(pair))),
-    st.integers(0, 255).map(lambda one: (one, one)),
-)
-
-
-@given(st.tuples(st.integers(0, 255).map(lambda one: (one, one)), _SPAN, _SPAN, _SPAN), st.data())
-def test_octets_hold_exactly_the_addresses_they_say(
-    spans: tuple[tuple[int, int], ...], data: st.DataObject
+@given(trusted_list, st.data())
+@settings(max_examples=300)
+def test_list_and_table_hold_exactly_the_addresses_that_the_entries_say(
+    entries: list[tuple[bool, Written]], data: st.DataObject
 ) -> None:
-    def written(span: tuple[int, int]) -> str:
-        low, high = span
-        return "*" if span == (0, 255) else str(low) if low == high else f"{low}-{high}"
+    listed = parse(text_of(entries), "trusted.txt")
+    chance = st.integers(0, 2**32 - 1).map(lambda one: str(ipaddress.IPv4Address(one)))
+    for address in [*edges(entries), data.draw(chance)]:
+        wanted = trusts(entries, address)
+        assert listed.trusts(address) is wanted, address
+        assert from_table(listed, address) is wanted, address
 
-    entry = ".".join(written(span) for span in spans)
-    assume(math.prod(high - low + 1 for low, high in spans[:3]) <= 4096)
-    trusted = parse(entry, "trusted.txt")
-    octets = [
-        data.draw(st.sampled_from([low, high, max(low - 1, 0), min(high + 1, 255)]))
-        for low, high in spans
+
+@given(trusted_list)
+def test_networks_of_one_sign_are_as_few_as_can_be(entries: list[tuple[bool, Written]]) -> None:
+    listed = parse(text_of([(False, one) for _, one in entries]), "trusted.txt")
+    made = [net for group in listed.groups() for net in group.networks]
+    assert sorted(made) == sorted(map(str, netaddr.cidr_merge(made)))
+
+
+def test_entries_of_one_sign_are_put_together_and_both_named() -> None:
+    listed = parse("198.51.100.0/25 # old\n203.0.113.1\n198.51.100.128/25\n", "t")
+    assert [([one.text for one in group.entries], group.networks) for group in listed.groups()] == [
+        (["198.51.100.0/25", "198.51.100.128/25"], ("198.51.100.0/24",)),
+        (["203.0.113.1"], ("203.0.113.1/32",)),
     ]
-    inside = all(low <= octet <= high for octet, (low, high) in zip(octets, spans, strict=True))
-    assert trusted.trusts(".".join(map(str, octets))) is inside
 
 
-@pytest.mark.parametrize(
-    ("line", "why"),
-    [
-        ("010.0.0.1", "no octet"),
-        ("10.1", "four octets"),
-        ("10.0.0.256", "no range between 0 and 255"),
-        ("10.0.0.9-5", "no range between 0 and 255"),
-        ("10.0.0.9-10.0.0.5", "runs backwards"),
-        ("203.0.113.5/24", "did you mean 203.0.113.0/24?"),
-        ("203.0.113.0/33", "no mask"),
-        ("203.0.113.0/255.0.255.0", "no mask"),
-        ("mail.example.com", "expected an address"),
-        ("fe80::1%eth0", "expected an address"),
-        ("*-*.*.*.*", "no octet"),
-        ("!", "expected an address"),
-        ("1-250.0-250.1-250.1", "more than 4096 separate blocks"),
-    ],
-)
-def test_a_line_that_is_no_entry_is_refused_with_its_number(line: str, why: str) -> None:
-    with pytest.raises(TrustedError) as raised:
-        parse(f"# ours\n\n203.0.113.1\n{line}\n", "/etc/popgate/trusted.txt")
-    assert str(raised.value).startswith(f"/etc/popgate/trusted.txt:4: {line!r}: ")
-    assert why in str(raised.value)
+def test_an_exclusion_keeps_its_place_between_what_it_parts() -> None:
+    listed = parse("198.51.100.0/25\n!198.51.100.128\n198.51.100.128/25\n", "t")
+    assert [(group.trusts, group.networks) for group in listed.groups()] == [
+        (True, ("198.51.100.0/25",)),
+        (False, ("198.51.100.128/32",)),
+        (True, ("198.51.100.128/25",)),
+    ]
+
+
+def test_the_first_entry_that_matches_counts_and_is_named() -> None:
+    listed = parse("# ours\n!198.51.100.7\n198.51.100.0/24 # the office\n!198.51.100.8\n", "t")
+    assert not listed.trusts("198.51.100.7")
+    assert listed.trusts("198.51.100.8")
+    assert not listed.trusts("203.0.113.1")
+    match = listed.match("198.51.100.8")
+    assert match is not None
+    assert (match.line, match.text, match.note) == (3, "198.51.100.0/24", "the office")
+    assert not TrustedList().trusts("203.0.113.1")
+
+
+def test_ipv4_is_not_in_a_network_of_ipv6() -> None:
+    assert not parse("::/0\n", "t").trusts("203.0.113.5")
+    assert not parse("0.0.0.0/0\n", "t").trusts("2001:db8::1")
 
 
 def test_all_bad_lines_are_reported_at_once() -> None:
     with pytest.raises(TrustedError) as raised:
         parse("x\n203.0.113.1\ny\n", "t")
-    assert str(raised.value).count("\n") == 1
+    assert [line[:4] for line in str(raised.value).splitlines()] == ["t:1:", "t:3:"]
 
 
-def test_the_first_entry_that_matches_counts() -> None:
-    trusted = parse("!198.51.100.7\n198.51.100.0/24 # the office\n!198.51.100.8\n", "t")
-    assert not trusted.trusts("198.51.100.7")
-    assert trusted.trusts("198.51.100.8")
-    assert not trusted.trusts("203.0.113.1")
-    assert not TrustedList().trusts("203.0.113.1")
+def test_a_file_of_another_system_is_read_too() -> None:
+    listed = parse("\ufeff203.0.113.1\r\n\r\n!203.0.113.2 # no\r\n", "t")
+    assert [(entry.line, entry.text, entry.note) for entry in listed.entries] == [
+        (1, "203.0.113.1", ""),
+        (3, "!203.0.113.2", "no"),
+    ]
+
+
+POLICY = NamePolicy(timedelta(hours=24), private=False)
+NOTHING = Answer((), after(60))
+
+
+def a(*addresses: str, expires: float = 60, trouble: str | None = None) -> Answer:
+    return Answer(addresses, after(expires), trouble)
+
+
+def stands_for(answers: NameAnswers, at: float = 0, policy: NamePolicy = POLICY) -> Known:
+    return known(answers, policy, after(at))
+
+
+class TestNames:
+    def test_a_name_that_was_never_looked_up_trusts_nothing(self) -> None:
+        listed = parse("mail.example.com\n", "t")
+        assert listed.names == {"mail.example.com"}
+        assert not listed.bound({}).trusts("203.0.113.5")
+
+    def test_a_name_trusts_its_addresses_of_both_families(self) -> None:
+        names = {"mail.example.com": stands_for(NameAnswers(a("203.0.113.5"), a("2001:db8::5")))}
+        listed = parse("Mail.example.com # ours\n", "t").bound(names)
+        assert listed.trusts("203.0.113.5")
+        assert listed.trusts("2001:db8::5")
+        assert not listed.trusts("203.0.113.6")
+        match = listed.match("203.0.113.5")
+        assert match is not None
+        assert (match.line, match.name, match.note) == (1, "mail.example.com", "ours")
+
+    def test_a_name_can_be_taken_out(self) -> None:
+        names = {"guest.example.com": stands_for(NameAnswers(a("203.0.113.5"), NOTHING))}
+        listed = parse("!guest.example.com\n203.0.113.0/24\n2001:db8::/32\n", "t").bound(names)
+        assert not listed.trusts("203.0.113.5")
+        assert listed.trusts("203.0.113.6")
+        assert listed.trusts("2001:db8::1")
+
+    def test_a_name_taken_out_that_nobody_knows_takes_out_all_that_comes_behind(self) -> None:
+        listed = parse("198.51.100.1\n!guest.example.com\n203.0.113.0/24\n", "t")
+        for names in ({}, {"guest.example.com": UNKNOWN}):
+            assert listed.bound(names).trusts("198.51.100.1")
+            assert not listed.bound(names).trusts("203.0.113.6")
+
+    def test_one_family_that_nobody_knows_takes_out_that_family(self) -> None:
+        names = {"guest.example.com": stands_for(NameAnswers(a("203.0.113.5"), Answer()))}
+        listed = parse("!guest.example.com\n203.0.113.0/24\n2001:db8::/32\n", "t").bound(names)
+        assert listed.trusts("203.0.113.6")
+        assert not listed.trusts("2001:db8::1")
+
+    def test_a_name_that_does_not_exist_any_more_trusts_and_takes_out_nothing(self) -> None:
+        gone = stands_for(NameAnswers(NOTHING, NOTHING))
+        assert (gone.state, gone.trusted, gone.excluded) == ("gone", (), ())
+
+    def test_while_dns_is_silent_the_last_addresses_stay_for_the_time_set(self) -> None:
+        answers = NameAnswers(a("203.0.113.5", trouble="silent"), NOTHING)
+        assert stands_for(answers, 59).state == "resolved"
+        late = stands_for(answers, 24 * 3600)
+        assert (late.state, late.trouble) == ("stale", "A: silent")
+        assert late.trusted == (number("203.0.113.5"),)
+        assert late.ends == after(60 + 24 * 3600 + 60)
+        over = stands_for(answers, 60 + 24 * 3600 + 60)
+        assert (over.state, over.trusted) == ("unresolved", ())
+
+    def test_what_a_name_took_out_stays_out_however_old(self) -> None:
+        answers = NameAnswers(a("203.0.113.5", trouble="silent"), NOTHING)
+        assert stands_for(answers, 10**7).excluded == (number("203.0.113.5"),)
+
+    def test_a_stale_time_of_zero_leaves_a_minute_to_ask_again(self) -> None:
+        policy = NamePolicy(timedelta(0), private=False)
+        answers = NameAnswers(a("203.0.113.5", trouble="silent"), NOTHING)
+        assert stands_for(answers, 119, policy).trusted
+        assert not stands_for(answers, 120, policy).trusted
+
+    @pytest.mark.parametrize(
+        "address",
+        ["127.0.0.1", "::1", "0.0.0.0", "::", "224.0.0.1", "255.255.255.255", "ff02::1",
+         "169.254.169.254", "fe80::1", "240.0.0.1"],
+    )  # fmt: skip
+    def test_an_address_that_no_client_has_is_never_trusted(self, address: str) -> None:
+        lenient = NamePolicy(timedelta(hours=24), private=True)
+        answers = NameAnswers(a(address, "203.0.113.5"), NOTHING)
+        found = stands_for(answers, policy=lenient)
+        assert found.trusted == (number("203.0.113.5"),)
+        assert found.refused[0].startswith(f"{address}: ")
+
+    @pytest.mark.parametrize("address", ["10.1.2.3", "192.168.0.1", "100.64.0.1", "fd00::1"])
+    def test_a_private_address_is_trusted_where_the_settings_say_so(self, address: str) -> None:
+        answers = NameAnswers(a(address), NOTHING)
+        strict = stands_for(answers)
+        assert strict.trusted == ()
+        assert "trusted.private_names" in strict.refused[0]
+        lenient = NamePolicy(timedelta(hours=24), private=True)
+        assert stands_for(answers, policy=lenient).trusted == (number(address),)
+
+    def test_refused_addresses_are_taken_out_all_the_same(self) -> None:
+        found = stands_for(NameAnswers(a("10.1.2.3"), NOTHING))
+        assert found.excluded == (number("10.1.2.3"),)
+
+    def test_until_dns_has_answered_the_whole_of_both_families_is_excluded(self) -> None:
+        never = stands_for(NameAnswers(Answer(trouble="silent"), Answer(trouble="silent")))
+        assert (never.state, never.trusted, never.excluded) == ("unresolved", (), ALL)
+        assert never.trouble == "silent"
+
+
+def test_now_is_what_the_caller_says() -> None:
+    assert known(NameAnswers(a("203.0.113.5"), NOTHING), POLICY, NOW).state == "resolved"

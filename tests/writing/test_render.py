@@ -5,16 +5,21 @@
 
 from __future__ import annotations
 
+import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
-from tests.moments import after, login
+from tests.deciding.lists import Written, edges, text_of, trusted_list, trusts
+from tests.moments import NOW, after, login
 from tracker.deciding.ledger import Ledger
+from tracker.deciding.names import Known, NamePolicy, known
 from tracker.deciding.policy import GrantPolicy
 from tracker.deciding.rules import RuleSet
-from tracker.deciding.trusted import parse
-from tracker.records import Table
+from tracker.deciding.trusted import TrustedList, parse
+from tracker.records import Answer, NameAnswers, Table
 from tracker.settings import GrantSettings
 from tracker.writing import render
 from tracker.writing.render import GrantTableType
@@ -26,6 +31,13 @@ TRUSTED = """\
 198.51.100.0/24   # fibre
 192.168.0.1-50
 2001:db8:5::/48
+# Two halves and a host between them become one network
+192.0.2.0/25
+mail.example.com   # their server
+gone.example.com
+192.0.2.128/25
+!guest.example.com # takes out whoever that is
+10.0-9.0.1
 """
 
 
@@ -40,7 +52,22 @@ def rules() -> tuple[RuleSet, Ledger]:
         login("198.51.100.200", "guest", session=None),
     ):
         ledger.apply(event, after(0))
-    return RuleSet(parse(TRUSTED, "trusted.txt"), ledger.expiries()), ledger
+    return RuleSet(trusted(), ledger.expiries()), ledger
+
+
+def trusted() -> TrustedList:
+    policy = NamePolicy(timedelta(hours=24), private=False)
+
+    def answers(*addresses: str) -> Known:
+        return known(NameAnswers(Answer(addresses, after(60)), Answer((), after(60))), policy, NOW)
+
+    return parse(TRUSTED, "trusted.txt").bound(
+        {
+            "mail.example.com": answers("192.0.2.77", "203.0.113.77"),
+            "gone.example.com": answers(),
+            "guest.example.com": answers("10.7.0.1"),
+        }
+    )
 
 
 def tables(kind: GrantTableType) -> list[Table]:
@@ -74,3 +101,43 @@ def test_the_same_rules_in_another_order_give_the_same_text() -> None:
     made, ledger = rules()
     again = RuleSet(made.trusted, dict(reversed(list(ledger.expiries().items()))))
     assert render.grant_table(again.granted()) == render.grant_table(made.granted())
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(entries=trusted_list)
+def test_postfix_reads_from_the_table_what_the_list_says(
+    entries: list[tuple[bool, Written]], postfix_config: Path
+) -> None:
+    """Postfix's own cidr_table(5), asked at every edge of every entry."""
+    listed = parse(text_of(entries), "trusted.txt")
+    file = postfix_config / "trusted.cidr"
+    file.write_text(render.trusted_table(listed, Path("/etc/popgate/trusted.txt")).text)
+    asked = edges(entries)
+    done = subprocess.run(
+        ["/usr/sbin/postmap", "-c", postfix_config, "-q", "-", f"cidr:{file}"],
+        input="".join(f"{address}\n" for address in asked),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    answers = dict(line.split("\t") for line in done.stdout.splitlines())
+    assert set(answers.values()) <= {"OK", "DUNNO"}
+    for address in asked:
+        assert (answers.get(address) == "OK") is trusts(entries, address), address
+
+
+def test_a_note_cannot_make_up_an_entry() -> None:
+    listed = parse("203.0.113.5 # \r0.0.0.0/0 OK\x0b\u20280.0.0.0/0 OK\n", "t")
+    text = render.trusted_table(listed, Path("t")).text
+    assert [line for line in text.splitlines() if not line.startswith("#")] == ["203.0.113.5/32 OK"]
+    assert text.isascii()
+
+
+def test_of_many_entries_in_one_network_a_few_are_named() -> None:
+    listed = parse("".join(f"203.0.113.{n}\n" for n in range(256)), "t")
+    text = render.trusted_table(listed, Path("t")).text
+    assert text.splitlines()[-2:] == [
+        "# and 248 more, the last of them 203.0.113.255",
+        "203.0.113.0/24 OK",
+    ]

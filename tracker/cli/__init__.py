@@ -24,6 +24,7 @@ _COMMANDS = {
     "list": ("tracker.cli.grants", "List the grants in force."),
     "allow": ("tracker.cli.grants", "Let an address send for some time."),
     "revoke": ("tracker.cli.grants", "End the grants of an address or a user at once."),
+    "trust": ("tracker.cli.trust", "See, check and change the trusted list."),
     "render": ("tracker.cli.render", "Write the tables and snippets to a folder."),
     "config": ("tracker.cli.config", "Check, show or sample the configuration."),
 }

@@ -19,14 +19,14 @@ def config() -> None:
 def check(config_file: Path) -> None:
     """Read configuration and trusted list, and report every fault in them."""
     from tracker import config as settings
-    from tracker.engine import read_trusted
     from tracker.host import utc_now
     from tracker.reading.follow import absent
     from tracker.reading.selecting import select
+    from tracker.trusting import read_trusted
 
     found = settings.load(config_file)
     select(found.log, utc_now())
-    trusted, _ = read_trusted(found.trusted.file)
+    trusted = read_trusted(found.trusted.file)
     click.echo(f"{config_file}: good")
     entries = len(trusted.entries)
     there = "" if found.trusted.file.exists() else " (no such file)"

@@ -36,6 +36,7 @@ def once(config_file: Path) -> None:
     from tracker.engine import Engine
     from tracker.errors import ConfigError, ReadingError
     from tracker.host import open_many_files
+    from tracker.resolver import Resolver
 
     log_to_stderr()
     settings = settings_of(config_file)
@@ -43,7 +44,8 @@ def once(config_file: Path) -> None:
         text = 'log.files = ["-"]: standard input has no end to wait for: popgate run reads it'
         raise ConfigError([f"{config_file}: {text}"])
     open_many_files()
-    engine = Engine(settings, follow=True)
+    resolver = Resolver(settings.trusted, settings.state.directory)
+    engine = Engine(settings, follow=True, resolver=resolver)
     try:
         other = engine.store.claim()
         if other is not None:
@@ -52,6 +54,7 @@ def once(config_file: Path) -> None:
         engine.start()
         while engine.step():
             pass
+        engine.look_names_up()
         if engine.unsettled():
             engine.settle()
         engine.reload()

@@ -13,17 +13,9 @@ from datetime import timedelta
 from functools import lru_cache
 
 from tracker.addresses import network, subject
+from tracker.deciding.kinds import KINDS, NOBODY
 from tracker.records import Login
 from tracker.settings import GrantSettings
-
-_KINDS: dict[str, tuple[str, ...]] = {
-    "loopback": ("127.0.0.0/8", "::1/128"),
-    "link-local": ("169.254.0.0/16", "fe80::/10"),
-    # RFC 1918, RFC 6598 (shared by carriers), RFC 4193
-    "private": ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"),
-}
-_NOBODY = ("0.0.0.0/8", "224.0.0.0/3", "::/128", "ff00::/8")
-"""Unspecified, multicast and reserved: no client has such an address."""
 
 
 class GrantPolicy:
@@ -45,9 +37,9 @@ class GrantPolicy:
         self._users = _globs(settings.users)
         self._exclude_users = _globs(settings.exclude_users)
         self._prefix = settings.ipv6_prefix
-        refused = [(text, "no client has such an address") for text in _NOBODY]
+        refused = [(text, "no client has such an address") for text in NOBODY]
         for kind in settings.refuse:
-            networks = own if kind == "own" else _KINDS[kind]
+            networks = own if kind == "own" else KINDS[kind]
             refused += [(text, f"{kind} address") for text in networks]
         refused += [
             (text, f"in {text} of grants.exclude_networks") for text in settings.exclude_networks

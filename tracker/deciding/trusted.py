@@ -1,68 +1,139 @@
 """The trusted list: an ordered list of addresses that may always relay; pure.
 
-One entry a line, the first that matches an address counts, `!` before an entry takes it out.
-`#` begins a comment. An entry is an address, a network (203.0.113.0/24), an address with a mask
-(203.0.113.0/255.255.255.0), a mask with stars (192.168.1.*), or a range (192.168.0.1-50,
-172.16-31.*.*, 10.0.0.5-10.0.1.9).
+One entry a line, the first that matches an address counts, `!` before an entry takes it out. `#`
+begins a comment; behind an entry it is the entry's note. The forms are those of `entries.py`.
+What host names stand for is given from outside (`bound`); until then they trust nothing.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import re
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property, lru_cache
+from itertools import groupby
 
-import netaddr
 from msgspec import Struct
+from msgspec.structs import replace
 
-from tracker.addresses import IPNetwork, canonical, order
+from tracker.deciding.entries import spans_or_name
+from tracker.deciding.names import UNKNOWN, Known
+from tracker.deciding.spans import FirstMatch, Span, blocks, merged
 from tracker.errors import TrustedError
 
-_SEPARATE = 4096
-"""Blocks that one entry may stand for before it is taken for a mistake."""
 
-
-class Entry(Struct, frozen=True):
-    """One line of the list: the networks it stands for, in minimal blocks."""
+class Entry(Struct, frozen=True, gc=False):
+    """One line of the list and the addresses it stands for; `name`: the host name that it is."""
 
     line: int
     text: str
     trusts: bool
-    networks: tuple[IPNetwork, ...]
+    spans: tuple[Span, ...]
+    note: str = ""
+    name: str | None = None
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Its addresses in the fewest networks."""
+        return tuple(block for span in self.spans for block in blocks(span))
+
+    @property
+    def meaning(self) -> tuple[Span, ...] | str:
+        """What it stands for, however it is written and whatever its sign."""
+        return self.name or self.spans
+
+    def same_as(self, other: Entry) -> bool:
+        """Whether the two say the same, however they are written."""
+        return (self.trusts, self.meaning) == (other.trusts, other.meaning)
+
+
+class Group(Struct, frozen=True, gc=False):
+    """Networks of a table, and the entries that they come from."""
+
+    trusts: bool
+    entries: tuple[Entry, ...]
+    networks: tuple[str, ...]
 
 
 class TrustedList:
     """The entries in their order."""
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
-        self.entries = tuple(entries)
+        self.entries: Sequence[Entry] = tuple(entries)
         self.match = lru_cache(maxsize=65536)(self._match)
+
+    @cached_property
+    def first(self) -> FirstMatch:
+        """Which entry, by its place in `entries`, an address belongs to."""
+        return FirstMatch(
+            (*span, place) for place, entry in enumerate(self.entries) for span in entry.spans
+        )
 
     def _match(self, address: str) -> Entry | None:
         """The first entry that holds the address, whether it trusts it or takes it out."""
-        one = ipaddress.ip_address(address)
-        for entry in self.entries:
-            if any(one.version == net.version and one in net for net in entry.networks):
-                return entry
-        return None
+        place = self.first.owner(address)
+        return None if place is None else self.entries[place]
 
     def trusts(self, address: str) -> bool:
         """Whether the list lets that address relay."""
         entry = self.match(address) if self.entries else None
         return entry is not None and entry.trusts
 
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The host names in it."""
+        return frozenset(entry.name for entry in self.entries if entry.name)
+
+    def bound(self, names: Mapping[str, Known]) -> TrustedList:
+        """The list with its host names standing for what is known of them."""
+        if not self.names:
+            return self
+        return TrustedList(
+            entry if entry.name is None else _bound(entry, names.get(entry.name, UNKNOWN))
+            for entry in self.entries
+        )
+
+    def groups(self) -> list[Group]:
+        """The list as a table of networks that is read from the top.
+
+        Where an entry takes out what a later one trusts, their order is kept; between entries of
+        one sign it does not matter, and their addresses are put together in the fewest networks.
+        """
+        groups: list[Group] = []
+        numbered = enumerate(self.entries)
+        for trusts, run in groupby(numbered, key=lambda one: one[1].trusts):
+            groups += self._of_one_sign(trusts, list(run))
+        return groups
+
+    def _of_one_sign(self, trusts: bool, run: Sequence[tuple[int, Entry]]) -> list[Group]:
+        if len(run) == 1:
+            ((_, entry),) = run
+            return [Group(trusts, (entry,), entry.networks)]
+        claims = ((*span, place) for place, entry in run for span in entry.spans)
+        joined: dict[tuple[int, ...], list[str]] = {
+            (place,): [] for place, entry in run if not entry.spans
+        }
+        for span, places in merged(claims):
+            joined.setdefault(places, []).extend(blocks(span))
+        return [
+            Group(trusts, tuple(self.entries[place] for place in places), tuple(networks))
+            for places, networks in sorted(joined.items())
+        ]
+
+
+def _bound(entry: Entry, known: Known) -> Entry:
+    return replace(entry, spans=known.trusted if entry.trusts else known.excluded)
+
 
 def parse(text: str, where: str) -> TrustedList:
     """The list that a text gives. Raises TrustedError with all lines that cannot be understood."""
     entries: list[Entry] = []
     problems: list[str] = []
-    for number, line in enumerate(text.split("\n"), 1):
-        written = line.partition("#")[0].strip()
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+        written, _, note = line.partition("#")
+        written = written.strip()
         if not written:
             continue
         try:
-            entries.append(_entry(number, written))
+            entries.append(parse_entry(written, note.strip(), number))
         except ValueError as error:
             problems.append(f"{where}:{number}: {written!r}: {error}")
     if problems:
@@ -70,77 +141,23 @@ def parse(text: str, where: str) -> TrustedList:
     return TrustedList(entries)
 
 
-def _entry(number: int, written: str) -> Entry:
+def parse_entry(written: str, note: str = "", line: int = 0) -> Entry:
+    """One entry. Raises ValueError that says what was expected."""
     trusts = not written.startswith("!")
-    body = written.removeprefix("!").strip()
-    networks = tuple(ipaddress.ip_network(str(block)) for block in _blocks(body))
-    return Entry(number, written, trusts, networks)
+    stands_for = spans_or_name(written if trusts else written[1:].lstrip())
+    if isinstance(stands_for, str):
+        return _bound(Entry(line, written, trusts, (), note, stands_for), UNKNOWN)
+    return Entry(line, written, trusts, stands_for, note)
 
 
-def _blocks(body: str) -> Iterator[netaddr.IPNetwork]:
-    """The minimal blocks of an entry. Raises ValueError that says what was expected."""
-    if address := canonical(body):
-        yield netaddr.IPNetwork(address)
-        return
-    if "/" in body:
-        yield _network(body)
-        return
-    first, dash, last = (part.strip() for part in body.partition("-"))
-    if dash and (low := canonical(first)) and (high := canonical(last)):
-        if (":" in low) != (":" in high) or order(low) > order(high):
-            raise ValueError("the range runs backwards or mixes IPv4 and IPv6")
-        yield from netaddr.iprange_to_cidrs(low, high)
-        return
-    if re.fullmatch(r"[0-9*.\-]+", body):
-        yield from netaddr.cidr_merge(list(_octets(body)))
-        return
-    raise ValueError("expected an address, a network, a mask with stars or a range")
-
-
-def _network(body: str) -> netaddr.IPNetwork:
-    address, _, mask = (part.strip() for part in body.partition("/"))
-    if canonical(address) != address.lower():
-        raise ValueError(f"{address!r} is no address, whole and without leading zeros")
-    try:
-        net = ipaddress.ip_network(f"{address}/{mask}", strict=False)
-    except ValueError as error:
-        raise ValueError(f"/{mask} is no mask: write /24 or /255.255.255.0") from error
-    if str(net.network_address) != canonical(address):
-        raise ValueError(f"bits are set behind the mask; did you mean {net}?")
-    return netaddr.IPNetwork(str(net))
-
-
-def _octets(body: str) -> Iterator[netaddr.IPNetwork]:
-    """The blocks of four octets that may be a number, a star or a range."""
-    spans: list[tuple[int, int]] = []
-    for octet in body.split("."):
-        match = re.fullmatch(r"(\*)|(0|[1-9][0-9]{0,2})(?:-(0|[1-9][0-9]{0,2}))?", octet)
-        if match is None:
-            raise ValueError(f"{octet!r} is no octet: write 7, * or 1-50")
-        low, high = (0, 255) if match[1] else (int(match[2]), int(match[3] or match[2]))
-        if not low <= high <= 255:
-            raise ValueError(f"{octet!r} is no range between 0 and 255")
-        spans.append((low, high))
-    if len(spans) != 4:
-        raise ValueError("an IPv4 mask has four octets")
-    yield from _product(spans)
-
-
-def _product(spans: list[tuple[int, int]]) -> Iterator[netaddr.IPNetwork]:
-    # Trailing octets that are whole make one block of all that stands before them.
-    whole = 0
-    while whole < 4 and spans[3 - whole] == (0, 255):
-        whole += 1
-    heads: list[tuple[int, ...]] = [()]
-    for low, high in spans[: max(4 - whole - 1, 0)]:
-        heads = [(*head, number) for head in heads for number in range(low, high + 1)]
-        if len(heads) > _SEPARATE:
-            raise ValueError(f"stands for more than {_SEPARATE} separate blocks; write networks")
-    if whole == 4:
-        yield netaddr.IPNetwork("0.0.0.0/0")
-        return
-    low, high = spans[4 - whole - 1]
-    for head in heads:
-        begin = (*head, low, *(0,) * whole)
-        end = (*head, high, *(255,) * whole)
-        yield from netaddr.iprange_to_cidrs(".".join(map(str, begin)), ".".join(map(str, end)))
+def parse_mynetworks(text: str) -> tuple[TrustedList, list[str]]:
+    """Postfix's mynetworks as a list, and the words of it that name a file or table or make no
+    sense: postconf(5), "mynetworks"; IPv6 stands in brackets there."""
+    entries: list[Entry] = []
+    beyond: list[str] = []
+    for word in text.replace(",", " ").split():
+        try:
+            entries.append(parse_entry(word.replace("[", "").replace("]", "")))
+        except ValueError:
+            beyond.append(word)
+    return TrustedList(entries), beyond

@@ -96,6 +96,11 @@ class Postfix:
         overridden = self._run(["postconf", *self._config, "-P"], strict=False)
         return str(folder) in set_ + overridden
 
+    def mynetworks(self) -> str:
+        """What mynetworks says, the parameters in it expanded: clients that relay before any table
+        is asked."""
+        return self._run(["postconf", *self._config, "-xh", "mynetworks"], strict=False).strip()
+
     def reload(self) -> bool:
         """Have all Postfix processes read their tables anew; False when Postfix is not running.
 

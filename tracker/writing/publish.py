@@ -130,8 +130,10 @@ class Publisher:
     def put_text(self, table: Table) -> bool:
         """Put a text in its place if it differs; True when it did."""
         path = self._directory / table.name
+        old: str | None = None
         try:
-            if path.read_text(encoding="utf-8") == table.text:
+            old = path.read_text(encoding="utf-8")
+            if old == table.text:
                 return False
         except FileNotFoundError:
             pass
@@ -143,7 +145,7 @@ class Publisher:
             self._sync_folder()
         except OSError as error:
             raise PublishError(f"{path}: cannot be replaced: {error.strerror}") from error
-        if table.kind == "cidr":
+        if table.kind == "cidr" and (old is None or _rules(old) != _rules(table.text)):
             self._reload_wanted = True
         return True
 
@@ -256,6 +258,11 @@ class Publisher:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _rules(text: str) -> list[str]:
+    """What Postfix reads of a cidr table: a comment that changed is worth no reload."""
+    return [line for line in text.split("\n") if not line.startswith("#")]
 
 
 def _number(value: str) -> int:

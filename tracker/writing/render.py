@@ -5,7 +5,7 @@ A template that asks for a value it is not given fails here (StrictUndefined), n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -16,9 +16,9 @@ import jinja2
 from tracker import __version__
 from tracker.addresses import order
 from tracker.deciding.rules import RuleSet
-from tracker.deciding.trusted import TrustedList
+from tracker.deciding.trusted import Entry, TrustedList
 from tracker.records import Grant, Table
-from tracker.texts import printable
+from tracker.texts import printable, visible
 
 GrantTableType = Literal["lmdb", "cidr"]
 GRANT_FILES: dict[GrantTableType, str] = {
@@ -26,12 +26,31 @@ GRANT_FILES: dict[GrantTableType, str] = {
     "cidr": "pop_before_smtp.cidr",
 }
 
+_SHOWN = 8
+"""Entries that a comment names of those whose addresses were put together in the same networks."""
+
 
 def trusted_table(trusted: TrustedList, source: Path) -> Table:
     """`trusted.cidr`: exclusions are DUNNO before what follows them; `!` is never written,
-    since cidr_table(5) reads it as everything but that network."""
-    text = _render("trusted.cidr.j2", entries=trusted.entries, source=source)
+    since cidr_table(5) reads it as everything but that network. Comments name the entries that the
+    networks below them come from."""
+    text = _render("trusted.cidr.j2", groups=_commented(trusted), source=source)
     return Table("trusted.cidr", "cidr", text)
+
+
+def _commented(trusted: TrustedList) -> Iterator[tuple[list[str], str, tuple[str, ...]]]:
+    """Comments, what Postfix shall answer, and the networks it answers so for."""
+    for group in trusted.groups():
+        comments = [_comment(entry) for entry in group.entries[:_SHOWN]]
+        if len(group.entries) > _SHOWN:
+            last = group.entries[-1].text
+            comments.append(f"and {len(group.entries) - _SHOWN} more, the last of them {last}")
+        yield comments, "OK" if group.trusts else "DUNNO", group.networks
+
+
+def _comment(entry: Entry) -> str:
+    text = entry.text if entry.spans else f"{entry.text} (has no address now)"
+    return f"{text}  {visible(entry.note)}" if entry.note else text
 
 
 def grant_texts(rules: RuleSet, grants: Iterable[Grant], kind: GrantTableType) -> list[Table]:

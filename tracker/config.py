@@ -12,7 +12,7 @@ import difflib
 import re
 import textwrap
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -22,10 +22,19 @@ import msgspec
 from msgspec import Struct
 
 from tracker.addresses import network
-from tracker.errors import AddressError, ConfigError
+from tracker.deciding import lists
+from tracker.errors import AddressError, ConfigError, ListError
 from tracker.settings import BOUNDS, Duration, Settings
 
 DEFAULT_FILE = Path("/etc/popgate/popgate.toml")
+_ITEMS: dict[str, Callable[[str], object]] = {
+    "grants.exclude_networks": network,
+    "local_senders.domains": lambda text: lists.domain(text, "local_senders.domains"),
+    "local_senders.exceptions": lambda text: lists.entry(text, "local_senders.exceptions"),
+    "whitelist.entries": lambda text: lists.entry(text, "whitelist.entries"),
+    "blacklist.entries": lambda text: lists.entry(text, "blacklist.entries"),
+}
+"""What reads each text of a list, or raises what is wrong with it."""
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -131,7 +140,11 @@ def _section(
             continue
         try:
             made[key] = _value(whole, value, fields[key])
-        except (ValueError, AddressError) as error:  # msgspec.ValidationError is a ValueError
+        except (
+            ValueError,
+            AddressError,
+            ListError,
+        ) as error:  # msgspec.ValidationError is a ValueError
             text = _expected(fields[key]) if "enum" in str(error) else str(error)
             faults.append((key, f"{whole} = {_toml(value)}: {text}"))
     return kind(**made), faults
@@ -161,12 +174,13 @@ def _value(name: str, value: Any, kind: Any) -> Any:
             raise ValueError(f"expected between {show_duration(low)} and {show_duration(high)}")
         return duration
     made = msgspec.convert(value, kind, dec_hook=_decode)
-    if name == "grants.exclude_networks":
-        for text in made:
-            network(text)
+    for text in made if name in _ITEMS else ():
+        _ITEMS[name](text)
     if isinstance(made, Path) and not made.is_absolute():
         raise ValueError("expected a path from the root, such as /var/lib/popgate")
-    if name == "log.files" and not all(path.is_absolute() for path in made):
+    if isinstance(made, tuple) and any(
+        isinstance(path, Path) and not path.is_absolute() for path in made
+    ):
         raise ValueError("expected paths from the root, such as /var/log/mail.log")
     return made
 

@@ -17,14 +17,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tracker.deciding import trusted
+from tracker.deciding.access import SenderPolicy
 from tracker.deciding.ledger import Ledger
 from tracker.deciding.policy import GrantPolicy
 from tracker.deciding.rules import RuleSet
-from tracker.errors import TrustedError
+from tracker.errors import ListError, TrustedError
 from tracker.host import own_addresses, utc_now
 from tracker.reading.follow import LogReader
-from tracker.records import Change, Ended, Table
+from tracker.records import Change, Ended, Grant, Table
 from tracker.settings import Settings
+from tracker.standing import Standing, stamp
 from tracker.store import Store
 from tracker.texts import printable
 from tracker.writing import audit, render
@@ -60,6 +62,9 @@ class Engine:
             opens=follow,
         )
         self._history = audit.History(settings.tables.directory)
+        self._standing = Standing(settings, postfix)
+        # Only who follows the log writes what is made of these.
+        self.senders = self._standing.read(time.monotonic()) if follow else SenderPolicy()
         self.trusted, self._trusted_seen = self._first_trusted()
         self.store = Store(settings.state.directory)
         self._ledger = Ledger(self._policy)
@@ -185,7 +190,7 @@ class Engine:
             now, read_until = self._clock(), self.store.read_until() or _NEVER
             unread = self._ledger.expiries_unread(read_until)
             expiries = {address: expiries[address] for address, end in unread.items() if end > now}
-        return RuleSet(self.trusted, expiries, self.settings.grants.ipv6_prefix)
+        return RuleSet(self.trusted, expiries, self.settings.grants.ipv6_prefix, self.senders)
 
     def _publish(self, changes: Iterable[Change | Ended]) -> None:
         """The fast path: what comes and goes reaches the grant table now."""
@@ -200,12 +205,17 @@ class Engine:
         self._behind = False
 
     def _put_policy(self) -> None:
-        for table in (
+        """Tables and snippets that no login changes."""
+        for table in self.senders.tables.values():
+            if self.publisher.put_access(table):
+                self._texts_changed.append(table.name)
+        for text in (
             render.trusted_table(self.trusted, self.settings.trusted.file),
             render.main_cf_snippet(self.settings.tables.directory, self.publisher.kind),
+            render.master_cf_snippet(),
         ):
-            if self.publisher.put_text(table):
-                self._texts_changed.append(table.name)
+            if self.publisher.put_text(text):
+                self._texts_changed.append(text.name)
 
     def unsettled(self) -> bool:
         """Whether `settle` has something to do."""
@@ -235,7 +245,7 @@ class Engine:
 
     def reread_trusted(self) -> None:
         """Take up a changed trusted list; a bad one is reported and the old one stays."""
-        seen = _seen(self.settings.trusted.file)
+        seen = stamp(self.settings.trusted.file)
         if seen == self._trusted_seen and not self._policy_behind:
             return
         self._trusted_seen = seen
@@ -250,6 +260,22 @@ class Engine:
             self._put_policy()
             self._policy_behind = False
             self._publish(())
+
+    def reread_senders(self) -> None:
+        """Take up changed domains and lists; bad ones are reported and the old ones stay."""
+        now = time.monotonic()
+        if not self._standing.due(now) and not self._policy_behind:
+            return
+        try:
+            self.senders = self._standing.read(now)
+        except ListError as error:
+            for line in str(error).splitlines():
+                log.error("event=bad_list error=%r action=%r", line, "the old lists stay")
+            return
+        with self.store.exclusive():
+            self._policy_behind = True
+            self._put_policy()
+            self._policy_behind = False
 
     def troubles(self) -> list[str]:
         """What keeps logs from being read, a line each."""
@@ -282,26 +308,41 @@ class Engine:
             return changes
 
 
-def wanted_tables(settings: Settings) -> list[Table]:
-    """Every text that the settings, the trusted list and the state make; nothing is written."""
-    postfix = Postfix(settings.postfix)
-    kind = table_type(settings.postfix, postfix)
+def rules_now(settings: Settings, *, published: bool = False) -> tuple[RuleSet, list[Grant]]:
+    """The rules that the settings, the lists and the state make, and the grants; nothing is
+    written. `published`: as the table stands when nobody follows the log, which ends an open
+    session when the log was last read."""
     trusted_list, _ = read_trusted(settings.trusted.file)
+    senders = Standing(settings, Postfix(settings.postfix)).read()
     policy = GrantPolicy(settings.grants, own_addresses())
     ledger = Ledger(policy)
+    read_until: datetime | None = None
     if (settings.state.directory / "popgate.db").exists():
         store = Store(settings.state.directory)
         try:
             ledger = Ledger(policy, store.grants(), store.ended())
+            if published and store.running() is None:
+                read_until = store.read_until() or _NEVER
         finally:
             store.close()
     ledger.reconfigure(policy, utc_now())
     ledger.expire(utc_now())
-    rules = RuleSet(trusted_list, ledger.expiries(), settings.grants.ipv6_prefix)
+    grants = list(ledger.grants())
+    expiries = ledger.expiries() if read_until is None else ledger.expiries_unread(read_until)
+    prefix = settings.grants.ipv6_prefix
+    return RuleSet(trusted_list, expiries, prefix, senders, grants), grants
+
+
+def wanted_tables(settings: Settings) -> list[Table]:
+    """Every text that the settings, the lists and the state make; nothing is written."""
+    kind = table_type(settings.postfix, Postfix(settings.postfix))
+    rules, grants = rules_now(settings)
     return [
-        render.trusted_table(trusted_list, settings.trusted.file),
-        *render.grant_texts(rules, ledger.grants(), kind),
+        render.trusted_table(rules.trusted, settings.trusted.file),
+        *render.grant_texts(rules, grants, kind),
+        *(render.access_text(table, kind) for table in rules.senders.tables.values()),
         render.main_cf_snippet(settings.tables.directory, kind),
+        render.master_cf_snippet(),
     ]
 
 
@@ -324,7 +365,7 @@ def read_trusted(file: Path) -> tuple[trusted.TrustedList, tuple[int, ...]]:
 
     A missing file is an empty list. Raises TrustedError.
     """
-    seen = _seen(file)
+    seen = stamp(file)
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -332,11 +373,3 @@ def read_trusted(file: Path) -> tuple[trusted.TrustedList, tuple[int, ...]]:
     except (OSError, UnicodeDecodeError) as error:
         raise TrustedError(f"{file}: cannot be read: {error}") from error
     return trusted.parse(text, str(file)), seen
-
-
-def _seen(file: Path) -> tuple[int, ...]:
-    try:
-        status = file.stat()
-    except OSError:
-        return ()
-    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -1,12 +1,13 @@
 """`popgate run`: the asyncio loop that times the engine's steps.
 
-A step runs when a log file or the trusted list changed, when a grant is due to end, when another
-popgate asks (SIGUSR1) and every `log.poll_interval` in any case. The texts and the commit follow
-`audit.interval` after the first change; reloads are timed by the publisher. Steps run one after
-another in a thread of their own, so signals are heard while Postfix is being waited for.
+A step runs when a log file, the trusted list or a list of senders changed, when a grant is due to
+end, when another popgate asks (SIGUSR1) and every `log.poll_interval` in any case. The texts and
+the commit follow `audit.interval` after the first change; reloads are timed by the publisher. Steps
+run one after another in a thread of their own, so signals are heard while Postfix is waited for.
 
 SIGTERM and SIGINT: a last step, texts and commit, then the end; the tables are exact and the state
-is saved. SIGHUP: settings and trusted list are read anew; bad ones are reported, the old ones stay.
+is saved. SIGHUP: settings, lists and Postfix's domains are read anew; bad ones are reported, the
+old ones stay.
 An error of a system part is said once and tried again, after 1 s, then ever longer, up to 60 s.
 """
 
@@ -36,6 +37,7 @@ from tracker.errors import (
 )
 from tracker.host import utc_now
 from tracker.reading.sources.watch import Watch
+from tracker.standing import watched
 
 log = logging.getLogger("popgate")
 
@@ -116,6 +118,7 @@ class Service:
                 engine.recover()
             more = engine.step()
             engine.reread_trusted()
+            engine.reread_senders()
             self._settle(engine)
         except PopgateError as error:
             self._retry = min(max(self._retry * 2, _FIRST_RETRY), _LAST_RETRY)
@@ -204,14 +207,15 @@ class Service:
                 log.error("event=failed error=%r action=%r", str(error), "left to the next start")
 
     def _watch(self, loop: asyncio.AbstractEventLoop, wake: asyncio.Event) -> Watch:
-        files = [str(file) for file in (*self._settings.log.files, self._settings.trusted.file)]
+        settings = self._settings
+        files = [*settings.log.files, settings.trusted.file, *watched(settings)]
 
         def wakes() -> None:
             # Events may still come in while the loop is being closed.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(wake.set)
 
-        return Watch(files, wakes)
+        return Watch([str(file) for file in files], wakes)
 
     def _on_signals(self, loop: asyncio.AbstractEventLoop, wake: asyncio.Event) -> None:
         def stop() -> None:

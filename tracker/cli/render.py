@@ -19,7 +19,7 @@ from tracker.cli.common import config_option, settings_of
 @click.option("--check", is_flag=True, help="Write nothing; name what differs, and exit 1.")
 @config_option
 def render(out: Path, check: bool, config_file: Path) -> None:
-    """Write trusted.cidr, pop_before_smtp.* and main.cf.snippet to a folder.
+    """Write the texts of the tables, main.cf.snippet and master.cf.snippet to a folder.
 
     They are what popgate would publish now. Nothing is told to Postfix.
     """

@@ -122,11 +122,12 @@ def _parts(address: str) -> tuple[str, str, str]:
 
 def internal(text: str) -> str:
     """The internal form of an address as a client writes it in MAIL FROM or RCPT TO; the angle
-    brackets may be there or not."""
+    brackets may be there or not. A source route before it (@a,@b:) is dropped, as smtpd does."""
     written = text.strip()
     if written.startswith("<") and written.endswith(">"):
         written = written[1:-1]
-    return join([token for token in scan(written) if token.kind != "comment"])
+    address = join([token for token in scan(written) if token.kind != "comment"])
+    return address.partition(":")[2] if address.startswith("@") and ":" in address else address
 
 
 def last(tokens: list[Token], kind: str) -> int:

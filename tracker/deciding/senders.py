@@ -33,8 +33,7 @@ def lookups(sender: str, host: MailHost) -> tuple[str, ...]:
     address, _ = resolve(sender, host)
     whole = fold(address, host)
     local, _, domain = whole.rpartition("@")
-    # Postfix takes the extension off the address as it was sent, not as it was resolved.
-    bare = _without_extension(fold(sender, host), host.delimiters)
+    bare = _without_extension(whole, host.delimiters)
     keys = [
         whole,
         *([bare] if bare else []),
@@ -42,7 +41,7 @@ def lookups(sender: str, host: MailHost) -> tuple[str, ...]:
         f"{local}@",
     ]
     if bare:
-        keys.append(f"{bare.rpartition('@')[0] or bare}@" if "@" in bare else bare)
+        keys.append(bare[: bare.rindex("@") + 1])
     return tuple(keys)
 
 
@@ -174,8 +173,6 @@ def _is_local(domain: str, host: MailHost) -> bool:
 def _without_extension(address: str, delimiters: str) -> str | None:
     """The address without its extension, or None when it has none (split_addr(3))."""
     local, at, domain = address.rpartition("@")
-    if not at:
-        local, domain = address, ""
     if local in ("mailer-daemon", "double-bounce", "postmaster") or not delimiters:
         return None
     if "-" in delimiters and (local.startswith("owner-") or local.endswith("-request")):

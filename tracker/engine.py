@@ -73,6 +73,7 @@ class Engine:
         self._texts_changed: list[str] = []
         self._repaired = False
         self._policy_behind = False
+        self._senders_behind = False
         self._heard = _NEVER
         self._behind = True
 
@@ -84,6 +85,7 @@ class Engine:
             self._repaired = self.publisher.match(self.rules().granted())
             self._behind = False
             if self._follow:
+                self._put_senders()
                 self._put_policy()
 
     def _first_trusted(self) -> tuple[trusted.TrustedList, tuple[int, ...]]:
@@ -205,10 +207,7 @@ class Engine:
         self._behind = False
 
     def _put_policy(self) -> None:
-        """Tables and snippets that no login changes."""
-        for table in self.senders.tables.values():
-            if self.publisher.put_access(table):
-                self._texts_changed.append(table.name)
+        """The trusted list and the snippets, which no login changes."""
         for text in (
             render.trusted_table(self.trusted, self.settings.trusted.file),
             render.main_cf_snippet(self.settings.tables.directory, self.publisher.kind),
@@ -216,6 +215,12 @@ class Engine:
         ):
             if self.publisher.put_text(text):
                 self._texts_changed.append(text.name)
+
+    def _put_senders(self) -> None:
+        """The tables of local senders and of the lists."""
+        for table in self.senders.tables.values():
+            if self.publisher.put_access(table):
+                self._texts_changed.append(table.name)
 
     def unsettled(self) -> bool:
         """Whether `settle` has something to do."""
@@ -264,7 +269,7 @@ class Engine:
     def reread_senders(self) -> None:
         """Take up changed domains and lists; bad ones are reported and the old ones stay."""
         now = time.monotonic()
-        if not self._standing.due(now) and not self._policy_behind:
+        if not self._standing.due(now) and not self._senders_behind:
             return
         try:
             self.senders = self._standing.read(now)
@@ -273,9 +278,9 @@ class Engine:
                 log.error("event=bad_list error=%r action=%r", line, "the old lists stay")
             return
         with self.store.exclusive():
-            self._policy_behind = True
-            self._put_policy()
-            self._policy_behind = False
+            self._senders_behind = True
+            self._put_senders()
+            self._senders_behind = False
 
     def troubles(self) -> list[str]:
         """What keeps logs from being read, a line each."""

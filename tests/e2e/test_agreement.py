@@ -346,7 +346,9 @@ class Host:
                 )
             )
 
-        wait_for("the log", lambda: wanted <= {key for key, name in headers() if name == "Subject:"})
+        wait_for(
+            "the log", lambda: wanted <= {key for key, name in headers() if name == "Subject:"}
+        )
         return {
             queued[key]: n
             for (key, name), n in headers().items()

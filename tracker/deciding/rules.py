@@ -98,7 +98,7 @@ class Asked(Struct, frozen=True):
     session: SmtpSession
     client: str | None
     keys: tuple[str, ...]
-    now: datetime
+    at: datetime
 
 
 class Rule(Struct, frozen=True):
@@ -166,7 +166,7 @@ def _authenticated(rules: RuleSet, asked: Asked) -> Found:
 
 def _granted(rules: RuleSet, asked: Asked) -> Found:
     expires = rules.expiry(asked.client) if asked.client else None
-    if asked.client is None or expires is None or expires <= asked.now:
+    if asked.client is None or expires is None or expires <= asked.at:
         return Found(matched=False)
     on = f"grant until {expires.astimezone(UTC).isoformat(timespec='seconds')}"
     for grant in rules.earners(asked.client)[:1]:

@@ -150,6 +150,14 @@ class Postfix(Server):
         return False
 
 
+def certificate(folder: Path) -> dict[str, str]:
+    """A certificate of one's own, and what main.cf says of it."""
+    key, made = folder / "key.pem", folder / "cert.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
+    run([*command, "-subj", "/CN=mail.example.net", "-keyout", str(key), "-out", str(made)])
+    return {"smtpd_tls_cert_file": str(made), "smtpd_tls_key_file": str(key)}
+
+
 def _with(main: str, extra: Mapping[str, str]) -> str:
     """main.cf with other values for some parameters, each written once: master would log what is
     overridden before anybody reads its log, and hang."""

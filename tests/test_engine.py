@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -16,7 +17,7 @@ from freezegun.api import FrozenDateTimeFactory
 from tests.moments import NOW, after, login_line, logout_line
 from tracker import config
 from tracker.engine import Engine, wanted_tables
-from tracker.errors import AuditError, PostfixError, PublishError
+from tracker.errors import AuditError, ListError, PostfixError, PublishError
 from tracker.settings import Settings
 
 
@@ -266,6 +267,94 @@ def test_a_trusted_list_that_could_not_be_published_is_tried_again(site: Site) -
     postfix._path = real
     engine.reread_trusted()
     assert "198.51.100.0/24 OK" in (site.maps / "trusted.cidr").read_text()
+
+
+class TestSenderRules:
+    """Domains and lists reach their tables at the start, and again when they change."""
+
+    def ask(self, site: Site, table: str, key: str) -> str:
+        return subprocess.run(
+            ["/usr/sbin/postmap", "-c", site.postfix, "-q", key, f"lmdb:{site.maps}/{table}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout.strip()
+
+    def settings(self, site: Site) -> str:
+        return (
+            f'[local_senders]\ndomain_files = ["{site.folder}/domains"]\nreject = true\n'
+            f'[blacklist]\nfiles = ["{site.folder}/black"]\n'
+        )
+
+    def test_are_published_at_the_start(self, site: Site) -> None:
+        (site.folder / "domains").write_text("example.com\n")
+        (site.folder / "black").write_text("spam.test\n192.0.2.0/24\n")
+        site.engine(self.settings(site))
+        assert self.ask(site, "local_senders", "example.com").startswith("REJECT local sender")
+        assert self.ask(site, "local_marks", "example.com") == "popgate_local_mark"
+        assert self.ask(site, "blacklist", "spam.test").startswith("REJECT ")
+        assert "192.0.2.0/24 REJECT" in (site.maps / "blacklist_clients.cidr").read_text()
+
+    def test_are_taken_up_when_a_file_changes_and_not_read_when_none_does(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        engine = site.engine(self.settings(site))
+        (site.folder / "domains").write_text("example.com\n")
+        engine.reread_senders()
+        assert self.ask(site, "local_senders", "example.com").startswith("REJECT")
+        (site.folder / "domains").write_text("example.org\n")
+        engine.reread_senders()
+        assert self.ask(site, "local_senders", "example.com") == ""
+        monkeypatch.setattr("tracker.reading.mailhost.ask", lambda *_: pytest.fail("asked"))
+        engine.reread_senders()
+
+    def test_follow_postfix_s_own_domains_at_the_interval(self, site: Site) -> None:
+        engine = site.engine(self.settings(site))
+        main = site.postfix / "main.cf"
+        written = main.stat()
+        main.write_text("compatibility_level = 3.6\nrelay_domains = relay.test\n")
+        os.utime(main, ns=(written.st_atime_ns, written.st_mtime_ns))
+        site.to(59)
+        engine.reread_senders()
+        assert self.ask(site, "local_senders", "relay.test") == ""
+        site.to(60)
+        engine.reread_senders()
+        assert self.ask(site, "local_senders", "relay.test").startswith("REJECT")
+
+    def test_that_go_bad_leave_the_old_ones_in_force(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (site.folder / "domains").write_text("example.com\n")
+        engine = site.engine(self.settings(site))
+        (site.folder / "domains").write_text("example.org\na..b\n")
+        for seconds in (0, 1, 60, 120):
+            site.to(seconds)
+            engine.reread_senders()
+        assert self.ask(site, "local_senders", "example.com").startswith("REJECT")
+        said = [record.getMessage() for record in caplog.records]
+        bad = [line for line in said if "event=bad_list" in line]
+        assert len(bad) == 1
+        assert f"{site.folder}/domains:2: 'a..b' is no domain" in bad[0]
+
+    def test_that_could_not_be_published_are_tried_again(self, site: Site) -> None:
+        engine = site.engine(self.settings(site))
+        (site.folder / "domains").write_text("example.com\n")
+        table = site.maps / "local_senders.lmdb"
+        away = table.rename(site.folder / "away")
+        table.mkdir()  # postmap cannot open it now
+        with pytest.raises(PublishError):
+            engine.reread_senders()
+        table.rmdir()
+        away.rename(table)
+        engine.reread_senders()
+        assert self.ask(site, "local_senders", "example.com").startswith("REJECT")
+
+    def test_are_not_needed_to_end_grants(self, site: Site) -> None:
+        (site.folder / "domains").write_text("a..b\n")
+        site.engine(self.settings(site), follow=False)
+        assert site.table() == {}
+        with pytest.raises(ListError):
+            site.engine(self.settings(site))
 
 
 def test_an_admins_grant_and_its_end_reach_table_and_a_running_engine(site: Site) -> None:

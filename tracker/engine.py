@@ -21,7 +21,7 @@ from tracker.deciding.access import SenderPolicy
 from tracker.deciding.ledger import Ledger
 from tracker.deciding.policy import GrantPolicy
 from tracker.deciding.rules import RuleSet
-from tracker.errors import ListError, TrustedError
+from tracker.errors import ListError, PostfixError, TrustedError
 from tracker.host import own_addresses, utc_now
 from tracker.reading.follow import LogReader
 from tracker.records import Change, Ended, Grant, Table
@@ -74,6 +74,7 @@ class Engine:
         self._repaired = False
         self._policy_behind = False
         self._senders_behind = False
+        self._senders_fault = ""
         self._heard = _NEVER
         self._behind = True
 
@@ -273,10 +274,12 @@ class Engine:
             return
         try:
             self.senders = self._standing.read(now)
-        except ListError as error:
-            for line in str(error).splitlines():
+        except (ListError, PostfixError) as error:
+            for line in str(error).splitlines() if str(error) != self._senders_fault else ():
                 log.error("event=bad_list error=%r action=%r", line, "the old lists stay")
+            self._senders_fault = str(error)
             return
+        self._senders_fault = ""
         with self.store.exclusive():
             self._senders_behind = True
             self._put_senders()

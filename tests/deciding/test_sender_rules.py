@@ -43,9 +43,13 @@ def policy(host: MailHost = HOST, **settings: object) -> SenderPolicy:
 
 
 def decided(
-    sender: str, client: str = STRANGER, to: str = "user@example.net", **settings: object
+    sender: str,
+    client: str = STRANGER,
+    to: str = "user@example.net",
+    host: MailHost = HOST,
+    **settings: object,
 ) -> Decision:
-    rules = RuleSet(TrustedList(), {}, senders=policy(**settings))
+    rules = RuleSet(TrustedList(), {}, senders=policy(host, **settings))
     return decide(rules, SmtpSession(client, sender, to), NOW)
 
 

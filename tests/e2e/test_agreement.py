@@ -3,7 +3,8 @@
 Postfix runs the snippets and tables that popgate generated, and an admin's own rejects in the
 client, helo, sender and recipient lists. Each session is told to it by XCLIENT, and to `decide`.
 What Postfix answers must be what the rules say, word by word, and a message that comes through must
-bear the mark H exactly when `decide` says so.
+bear the mark H exactly when `decide` says so. POPGATE_SEED and POPGATE_SESSIONS make it other
+sessions, and more of them.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from msgspec import Struct
 from lab.dovecot import Dovecot
 from lab.network import Loopback, Wire
 from lab.popgate import Popgate
-from lab.postfix import Postfix
-from lab.processes import wait_for
+from lab.postfix import Postfix, certificate
+from lab.processes import run, wait_for
 from lab.xclient import ForeignSession
 from tests.moments import login_line, logout_line
 from tracker import config
@@ -237,8 +238,7 @@ class Host:
             "smtpd_authorized_xclient_hosts": "static:all",
             "smtpd_sasl_type": "dovecot",
             "smtpd_sasl_path": str(dovecot.smtp_auth),
-            "smtpd_tls_cert_file": f"{folder}/cert.pem",
-            "smtpd_tls_key_file": f"{folder}/key.pem",
+            **certificate(folder),
             "mynetworks": "127.255.255.254/32, !192.0.2.9, 192.0.2.0/28, [2001:db8:aa::]/64",
             "mydestination": "example.net, localhost",
             "virtual_mailbox_domains": f"lmdb:{folder}/virtual",
@@ -271,21 +271,7 @@ class Host:
         }
         for name, text in texts.items():
             (folder / name).write_text(text)
-        run = {"check": True, "capture_output": True}
-        subprocess.run(["/usr/sbin/postmap", f"lmdb:{folder}/virtual"], **run)  # type: ignore[call-overload]
-        subject = ["-subj", "/CN=mail.example.net", "-keyout", f"{folder}/key.pem"]
-        command = [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "1",
-            *subject,
-        ]
-        subprocess.run([*command, "-out", f"{folder}/cert.pem"], **run)  # type: ignore[call-overload]
+        run(["/usr/sbin/postmap", f"lmdb:{folder}/virtual"])
         now = datetime.now(UTC)
         for number, client in enumerate(GRANTED):
             with self.log.open("a") as file:
@@ -360,16 +346,15 @@ def expected(one: Case, decision: Decision, host: MailHost) -> str:
     """What Postfix should say to RCPT: the rules' answer, behind the admin's own rejects."""
     if one.recipient.lower() == "postmaster" or decision.decision == "relay":
         return "250 2.1.5 Ok"
-    if one.port != 25:
-        return decision.reply
     sender = internal(one.sender)
-    client = one.client.removeprefix("::ffff:")
-    if one.client == "203.0.113.141":
-        return f"554 5.7.1 <unknown[{client}]>: Client host rejected: admin: client"
-    if one.helo == "bad.example.org":
-        return "554 5.7.1 <bad.example.org>: Helo command rejected: admin: helo"
-    if "alice@white.example.org" in lookups(sender, host):
-        return f"554 5.7.1 <{sender}>: Sender address rejected: admin: sender"
+    before = {
+        f"unknown[{one.client}]>: Client host": one.client == "203.0.113.141",
+        "bad.example.org>: Helo command": one.helo == "bad.example.org",
+        f"{sender}>: Sender address": "alice@white.example.org" in lookups(sender, host),
+    }
+    for what, refuses in before.items() if one.port == 25 else ():
+        if refuses:
+            return f"554 5.7.1 <{what} rejected: admin: {what.split()[-2].lower()}"
     if decision.refused:
         return decision.reply
     if one.recipient.startswith("trap@"):
@@ -392,13 +377,14 @@ def test_postfix_answers_what_the_rules_say(
     rules = host.publish(reject, action, skip)
     rng = random.Random(f"{SEED} {reject} {action} {skip}")
     cases = [case(rng) for _ in range(SESSIONS)]
-    differing = []
+    differing, codes = [], set()
     for one, answer in zip(cases, host.answers(cases), strict=True):
         session = SmtpSession(
             one.client, internal(one.sender), internal(one.recipient), one.port, one.login
         )
         decision = decide(rules, session, datetime.now(UTC))
         wanted = expected(one, decision, rules.senders.host)
+        codes.add(decision.code)
         marks = 1 if decision.marked and "queued as" in answer.data else 0
         refused_at_data = "then to DATA" in decision.reply
         agrees = (
@@ -409,3 +395,49 @@ def test_postfix_answers_what_the_rules_say(
         if not agrees:
             differing.append((one, answer, wanted, decision))
     assert not differing, "\n\n".join("\n".join(map(str, one)) for one in differing[:8])
+    assert codes == set("NTAPHWB-"), "each rule was met"
+
+
+def test_a_warning_is_logged_and_the_mail_goes_on(host: Host) -> None:
+    host.publish("true", "warn", "true")
+    with ForeignSession(host.wire, host.postfix.port, 25) as session:
+        session.become("203.0.113.9", "ok.example.org")
+        assert session.rcpt("warned@example.com", "user@example.net")[0] == 250
+    said = (
+        "warn: RCPT from unknown[203.0.113.9]: local sender, would be refused: not logged in; "
+        "from=<warned@example.com>"
+    )
+    wait_for("the warning", lambda: said in host.postfix.log.read_text())
+
+
+def test_a_running_popgate_takes_up_a_domain_within_a_second(host: Host) -> None:
+    host.publish("true", "reject", "true")
+    with host.popgate, ForeignSession(host.wire, host.postfix.port, 25) as session:
+
+        def becomes(code: int) -> None:
+            def answers() -> bool:
+                session.become("203.0.113.9", "ok.example.org")
+                return session.rcpt("x@new.test", "user@example.net")[0] == code
+
+            wait_for(f"{code}", answers, patience=5)
+
+        domains = host.folder / "domains.txt"
+        becomes(250)
+        before = domains.read_text()
+        domains.write_text(f"{before}new.test\n")
+        becomes(554)
+        domains.write_text(before)
+        becomes(250)
+
+
+def test_postfix_has_nothing_to_say_of_snippets_and_tables(host: Host) -> None:
+    said = subprocess.run(
+        ["/usr/sbin/postconf", "-c", host.postfix.config, "-n"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stderr
+    assert said == ""
+    complaints = re.findall(r".*(?:warning|error|fatal): .*", host.postfix.log.read_text())
+    about_senders = ("address syntax", "Illegal address", "valid_hostname", "valid_ipv4")
+    assert [line for line in complaints if not any(one in line for one in about_senders)] == []

@@ -26,7 +26,7 @@ MARK_SENDER = "popgate_mark_sender"
 LOCAL_TEXT = (
     "local sender: log in first, by SMTP AUTH on port 587 or by POP3 or IMAP from this address"
 )
-WARN_TEXT = "would be refused: not logged in"
+WARN_TEXT = "local sender, would be refused: not logged in"
 BLACK_TEXT = "on this host's black list"
 
 _EVERYBODY = ("0.0.0.0/0", "::/0")

@@ -166,6 +166,15 @@ class TestConfig:
         assert done.returncode == 2
         assert f"{site.trusted}:2: '10.1'" in done.stderr
 
+    def test_check_reads_the_lists_of_senders_too(self, site: Popgate, tmp_path: Path) -> None:
+        lists = f'[blacklist]\nentries = ["a.test"]\nfiles = ["{tmp_path}/black"]\n'
+        site.configure(Path("/var/log/mail.log"), lists)
+        assert site.command("config", "check").stdout.endswith("listed: 1 on the black list\n")
+        (tmp_path / "black").write_text("10.1\n")
+        done = site.command("config", "check")
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"popgate: {tmp_path}/black:1: '10.1' is no domain")
+
     def test_show_prints_what_is_in_force(self, site: Popgate) -> None:
         assert (
             json.loads(site.command("config", "show", "--json").stdout)["grants"]["window"] == "30m"

@@ -45,24 +45,15 @@ class Standing:
             self._said = host.unlisted
             for line in host.unlisted:
                 log.warning("event=unlisted what=%r action=%r", line, "not counted")
-        settings = self._settings
-        local = settings.local_senders
+        domains, exceptions, whitelist, blacklist = listed(self._settings)
+        local = self._settings.local_senders
         return SenderPolicy(
             host,
             local,
-            domains=[
-                *files.read(
-                    "local_senders.domains", local.domains, local.domain_files, only_domains=True
-                ),
-                *_from_postfix(host, local.domains_from),
-            ],
-            exceptions=files.read("local_senders.exceptions", local.exceptions, ()),
-            whitelist=files.read(
-                "whitelist.entries", settings.whitelist.entries, settings.whitelist.files
-            ),
-            blacklist=files.read(
-                "blacklist.entries", settings.blacklist.entries, settings.blacklist.files
-            ),
+            domains=[*domains, *_from_postfix(host, local.domains_from)],
+            exceptions=exceptions,
+            whitelist=whitelist,
+            blacklist=blacklist,
         )
 
     def due(self, now: float) -> bool:
@@ -71,6 +62,20 @@ class Standing:
 
     def _stamps(self) -> list[tuple[int, ...]]:
         return [stamp(file) for file in watched(self._settings)]
+
+
+def listed(settings: Settings) -> tuple[list[ListEntry], ...]:
+    """Domains, exceptions, white list and black list, as settings and files give them.
+
+    Raises ListError.
+    """
+    local, white, black = settings.local_senders, settings.whitelist, settings.blacklist
+    return (
+        files.read("local_senders.domains", local.domains, local.domain_files, only_domains=True),
+        files.read("local_senders.exceptions", local.exceptions, ()),
+        files.read("whitelist.entries", white.entries, white.files),
+        files.read("blacklist.entries", black.entries, black.files),
+    )
 
 
 def watched(settings: Settings) -> list[Path]:

@@ -46,6 +46,11 @@ class ForeignSession:
         self._expect(220, f"XCLIENT {told}")
         self._expect(250, f"EHLO {helo}")
 
+    def again(self) -> Self:
+        """Another transaction of the same session."""
+        self._expect(250, "RSET")
+        return self
+
     def rcpt(self, sender: str, recipient: str) -> tuple[int, str]:
         """The answer to RCPT, with addresses as they stand between angle brackets."""
         utf8 = "" if sender.isascii() else " SMTPUTF8"

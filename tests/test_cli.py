@@ -448,6 +448,7 @@ class TestExplain:
             ({"--port": "26"}, "'26' is not one of '25', '587', '465'"),
             ({"--to": ""}, "mail needs a recipient"),
             ({"--to": None}, "Missing option '--to'"),
+            ({"--from": "a@b.test, c@d.test"}, "'a@b.test, c@d.test' is no single address"),
             ({"--from": "a\nb@example.com"}, "characters that no address can have"),
         ],
     )

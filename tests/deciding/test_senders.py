@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracker.deciding.mailaddress import internal, join, quote, scan
+from tracker.deciding.mailaddress import internal, is_one, join, quote, scan
 from tracker.deciding.senders import lookups, parents, resolve, routed
 from tracker.records import MailHost
 
@@ -55,6 +55,13 @@ def resolved(sent: str, host: MailHost = HOST) -> str:
 )
 def test_an_address_becomes_what_postfix_makes_of_it(sent: str, address: str) -> None:
     assert resolved(sent) == address
+
+
+def test_a_list_is_not_taken_for_an_address() -> None:
+    assert is_one('"a,b;<c>"@d.test')
+    assert is_one("@a.test,@b.test:x@d.test")
+    assert not is_one("a@d.test, b@d.test")
+    assert not is_one("group: a@d.test;")
 
 
 def test_what_postfix_is_told_not_to_rewrite_stays() -> None:

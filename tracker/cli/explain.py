@@ -41,10 +41,12 @@ class _Mailbox(click.ParamType[str]):
     name = "address"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from tracker.deciding.mailaddress import internal
+        from tracker.deciding.mailaddress import internal, is_one
 
         if not value.isprintable():
             self.fail(f"{value!r} has characters that no address can have", param, ctx)
+        if not is_one(value):
+            self.fail(f"{value!r} is no single address", param, ctx)
         return internal(value)
 
 

@@ -123,11 +123,20 @@ def _parts(address: str) -> tuple[str, str, str]:
 def internal(text: str) -> str:
     """The internal form of an address as a client writes it in MAIL FROM or RCPT TO; the angle
     brackets may be there or not. A source route before it (@a,@b:) is dropped, as smtpd does."""
+    return join(_sent(text))
+
+
+def is_one(text: str) -> bool:
+    """Whether that is a single address. Postfix would look for one in a list of them."""
+    return not any(token.kind in ",;<>" for token in _sent(text))
+
+
+def _sent(text: str) -> list[Token]:
     written = text.strip()
-    if written.startswith("<") and written.endswith(">"):
-        written = written[1:-1]
-    address = join([token for token in scan(written) if token.kind != "comment"])
-    return address.partition(":")[2] if address.startswith("@") and ":" in address else address
+    written = written[1:-1] if written.startswith("<") and written.endswith(">") else text
+    if written.startswith("@") and ":" in written:
+        written = written.partition(":")[2]
+    return [token for token in scan(written) if token.kind != "comment"]
 
 
 def last(tokens: list[Token], kind: str) -> int:

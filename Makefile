@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := postfix postfix-lmdb dovecot-pop3d dovecot-imapd git iproute2
+PACKAGES := postfix postfix-lmdb dovecot-pop3d dovecot-imapd git iproute2 openssl
 
 .PHONY: setup servers demo test lint bench docs clean
 

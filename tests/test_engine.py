@@ -16,8 +16,9 @@ from freezegun.api import FrozenDateTimeFactory
 
 from tests.moments import NOW, after, login_line, logout_line
 from tracker import config
-from tracker.engine import Engine, wanted_tables
+from tracker.engine import Engine
 from tracker.errors import AuditError, ListError, PostfixError, PublishError
+from tracker.offline import wanted_tables
 from tracker.settings import Settings
 
 
@@ -320,6 +321,44 @@ class TestSenderRules:
         site.to(60)
         engine.reread_senders()
         assert self.ask(site, "local_senders", "relay.test").startswith("REJECT")
+
+    def test_that_are_the_same_at_the_interval_are_not_looked_at_further(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        engine = site.engine(self.settings(site))
+        monkeypatch.setattr(engine.publisher, "put_access", lambda _: pytest.fail("published"))
+        site.to(61)
+        engine.reread_senders()
+
+    def test_name_once_what_postfix_could_not_list(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (site.postfix / "main.cf").write_text(
+            "compatibility_level = 3.6\nvirtual_mailbox_domains = mysql:/etc/domains.cf\n"
+        )
+        os.utime(site.postfix / "main.cf", (0, 0))
+        engine = site.engine(self.settings(site))
+        site.to(61)
+        engine.reread_senders()
+        said = [record.getMessage() for record in caplog.records]
+        assert [line for line in said if "event=unlisted" in line] == [
+            "event=unlisted what='virtual_mailbox_domains: mysql:/etc/domains.cf: tables of type "
+            "mysql cannot be listed' action='not counted'"
+        ]
+
+    def test_stay_when_postfix_cannot_be_asked(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        engine = site.engine(self.settings(site))
+        (site.folder / "domains").write_text("example.com\n")
+        postfix = engine.publisher._postfix
+        real, postfix._path = postfix._path, "/nonexistent"
+        engine.reread_senders()
+        postfix._path = real
+        assert "postconf is not in /nonexistent" in caplog.text
+        site.to(61)
+        engine.reread_senders()
+        assert self.ask(site, "local_senders", "example.com").startswith("REJECT")
 
     def test_that_go_bad_leave_the_old_ones_in_force(
         self, site: Site, caplog: pytest.LogCaptureFixture

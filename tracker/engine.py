@@ -24,7 +24,7 @@ from tracker.deciding.rules import RuleSet
 from tracker.errors import ListError, PostfixError, TrustedError
 from tracker.host import own_addresses, utc_now
 from tracker.reading.follow import LogReader
-from tracker.records import Change, Ended, Grant, Table
+from tracker.records import Change, Ended
 from tracker.settings import Settings
 from tracker.standing import Standing, stamp
 from tracker.store import Store
@@ -273,13 +273,16 @@ class Engine:
         if not self._standing.due(now) and not self._senders_behind:
             return
         try:
-            self.senders = self._standing.read(now)
+            read = self._standing.read(now)
         except (ListError, PostfixError) as error:
             for line in str(error).splitlines() if str(error) != self._senders_fault else ():
                 log.error("event=bad_list error=%r action=%r", line, "the old lists stay")
             self._senders_fault = str(error)
             return
         self._senders_fault = ""
+        if read is self.senders and not self._senders_behind:
+            return
+        self.senders = read
         with self.store.exclusive():
             self._senders_behind = True
             self._put_senders()
@@ -314,44 +317,6 @@ class Engine:
             self._keep([*changes], now)
             self._publish(changes)
             return changes
-
-
-def rules_now(settings: Settings, *, published: bool = False) -> tuple[RuleSet, list[Grant]]:
-    """The rules that the settings, the lists and the state make, and the grants; nothing is
-    written. `published`: as the table stands when nobody follows the log, which ends an open
-    session when the log was last read."""
-    trusted_list, _ = read_trusted(settings.trusted.file)
-    senders = Standing(settings, Postfix(settings.postfix)).read()
-    policy = GrantPolicy(settings.grants, own_addresses())
-    ledger = Ledger(policy)
-    read_until: datetime | None = None
-    if (settings.state.directory / "popgate.db").exists():
-        store = Store(settings.state.directory)
-        try:
-            ledger = Ledger(policy, store.grants(), store.ended())
-            if published and store.running() is None:
-                read_until = store.read_until() or _NEVER
-        finally:
-            store.close()
-    ledger.reconfigure(policy, utc_now())
-    ledger.expire(utc_now())
-    grants = list(ledger.grants())
-    expiries = ledger.expiries() if read_until is None else ledger.expiries_unread(read_until)
-    prefix = settings.grants.ipv6_prefix
-    return RuleSet(trusted_list, expiries, prefix, senders, grants), grants
-
-
-def wanted_tables(settings: Settings) -> list[Table]:
-    """Every text that the settings, the lists and the state make; nothing is written."""
-    kind = table_type(settings.postfix, Postfix(settings.postfix))
-    rules, grants = rules_now(settings)
-    return [
-        render.trusted_table(rules.trusted, settings.trusted.file),
-        *render.grant_texts(rules, grants, kind),
-        *(render.access_text(table, kind) for table in rules.senders.tables.values()),
-        render.main_cf_snippet(settings.tables.directory, kind),
-        render.master_cf_snippet(),
-    ]
 
 
 def _say(change: Change) -> None:

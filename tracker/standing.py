@@ -28,24 +28,32 @@ class Standing:
     def __init__(self, settings: Settings, postfix: Postfix) -> None:
         self._settings = settings
         self._postfix = postfix
-        self._seen: list[tuple[int, ...]] = []
+        self._seen: list[tuple[int, ...]] | None = None
         self._ask_at = 0.0
-        self._said: tuple[str, ...] = ()
+        self._lists: tuple[list[ListEntry], ...] = ()
+        self._made: SenderPolicy | None = None
 
     def read(self, now: float = 0.0) -> SenderPolicy:
-        """All of it, as it is. `now`: monotonic seconds.
+        """All of it, as it is; the same object as before when nothing changed. `now`: monotonic
+        seconds.
 
         Raises ListError for a file that cannot be understood, PostfixError where postconf cannot be
         run.
         """
-        self._seen = self._stamps()  # before reading: what changes meanwhile is read again
         self._ask_at = now + self._settings.postfix.reread_interval.total_seconds()
+        seen = self._stamps()  # before reading: what changes meanwhile is read again
+        if seen != self._seen:
+            self._seen, self._made = seen, None
+            self._lists = listed(self._settings)
         host = mailhost.ask(self._postfix, own_addresses())
-        if host.unlisted != self._said:
-            self._said = host.unlisted
-            for line in host.unlisted:
-                log.warning("event=unlisted what=%r action=%r", line, "not counted")
-        domains, exceptions, whitelist, blacklist = listed(self._settings)
+        if self._made is None or host != self._made.host:
+            self._made = self._policy(host)
+        return self._made
+
+    def _policy(self, host: MailHost) -> SenderPolicy:
+        for line in host.unlisted:
+            log.warning("event=unlisted what=%r action=%r", line, "not counted")
+        domains, exceptions, whitelist, blacklist = self._lists
         local = self._settings.local_senders
         return SenderPolicy(
             host,

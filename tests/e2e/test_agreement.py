@@ -35,7 +35,7 @@ from tracker import config
 from tracker.deciding.mailaddress import internal
 from tracker.deciding.rules import RuleSet, decide
 from tracker.deciding.senders import lookups
-from tracker.engine import rules_now
+from tracker.offline import rules_now
 from tracker.records import Decision, MailHost, SmtpSession
 
 pytestmark = pytest.mark.e2e
@@ -234,14 +234,23 @@ def case(rng: random.Random) -> Case:
 class Host:
     """Postfix with popgate's snippets, and an admin's rules around them."""
 
-    def __init__(self, folder: Path, wire: Wire, stack: ExitStack, main: dict[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        wire: Wire,
+        stack: ExitStack,
+        main: dict[str, str],
+        more: str = "",
+    ) -> None:
+        """`main`: parameters of main.cf; `more`: settings of popgate."""
+        self._more = more
         self.wire = wire
         self.folder = folder
         self.log = folder / "mail.log"
         self._write_lists()
         dovecot = stack.enter_context(Dovecot(folder / "dovecot", wire, {"alice": "secret"}))
         # Popgate asks the configuration that Postfix runs with, so that comes first.
-        bare = Popgate(folder / "bare", self.log, folder / "bare-postfix")
+        bare = Popgate(folder / "bare", self.log, folder / "bare-postfix", more)
         assert bare.command("once").returncode == 0
         lists = {
             f"smtpd_{name}_restrictions": f"{OURS}, {check.format(folder=folder)}"
@@ -301,7 +310,7 @@ class Host:
     def publish(self, reject: str, action: str, skip: str) -> RuleSet:
         """Put tables in place for other settings; the rules that `decide` walks then."""
         text = LISTS.format(folder=self.folder, reject=reject, action=action, skip=skip)
-        self.popgate.configure(self.log, text)
+        self.popgate.configure(self.log, text + self._more)
         done = self.popgate.command("once")
         assert done.returncode == 0, done.stderr
         return rules_now(config.load(self.popgate.file), published=True)[0]
@@ -391,7 +400,21 @@ def test_postfix_answers_what_the_rules_say(
     host: Host, reject: str, action: str, skip: str
 ) -> None:
     rules = host.publish(reject, action, skip)
-    rng = random.Random(f"{SEED} {reject} {action} {skip}")
+    agree(host, rules, random.Random(f"{SEED} {reject} {action} {skip}"))
+
+
+def test_without_lmdb_texts_are_the_tables(servers_allowed: None) -> None:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="popgate-test-")))
+        folder.chmod(0o755)
+        main = next(iter(HOSTS.values()))
+        host = Host(folder, Loopback(), stack, main, '[postfix]\ntable = "cidr"\n')
+        assert "texthash:${popgate_dir}/blacklist.txt" in host.popgate.snippet()
+        agree(host, host.publish(*SETTINGS[0]), random.Random(SEED))
+
+
+def agree(host: Host, rules: RuleSet, rng: random.Random) -> None:
+    """Hold `decide` and Postfix against each other on sessions that chance gives."""
     cases = [case(rng) for _ in range(SESSIONS)]
     differing, codes = [], set()
     for one, answer in zip(cases, host.answers(cases), strict=True):

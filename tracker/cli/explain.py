@@ -80,9 +80,9 @@ def explain(
     changed. Exits with 1 where the session is refused.
     """
     from tracker.deciding.rules import decide
-    from tracker.engine import rules_now
     from tracker.errors import FINDING
     from tracker.host import utc_now
+    from tracker.offline import rules_now
     from tracker.records import SmtpSession
 
     if not recipient:

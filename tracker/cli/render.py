@@ -23,8 +23,8 @@ def render(out: Path, check: bool, config_file: Path) -> None:
 
     They are what popgate would publish now. Nothing is told to Postfix.
     """
-    from tracker.engine import wanted_tables
     from tracker.errors import FINDING, PublishError
+    from tracker.offline import wanted_tables
 
     tables = wanted_tables(settings_of(config_file))
     differing = [table for table in tables if _differs(out / table.name, table.text)]

@@ -44,6 +44,7 @@ SEED = int(os.environ.get("POPGATE_SEED", "20261124"))
 SESSIONS = int(os.environ.get("POPGATE_SESSIONS", "240"))
 """For each of the ten settings below."""
 
+IPV6 = Path("/proc/net/if_inet6").exists()
 GRANTED = ("203.0.113.5", "203.0.113.140", "2001:db8:1::7", "198.51.100.200", "192.0.2.9")
 CLIENTS = (
     *GRANTED,
@@ -222,7 +223,7 @@ def case(rng: random.Random) -> Case:
     domain, other = rng.choice(d), rng.choice(e)
     form, name = rng.choice(FORMS), rng.choice(NAMES)
     return Case(
-        client=rng.choice(CLIENTS),
+        client=rng.choice(CLIENTS if IPV6 else [one for one in CLIENTS if ":" not in one]),
         helo=rng.choice(("ok.example.org", "ok.example.org", "bad.example.org")),
         sender=form.format(l=name, d=domain, D=domain.upper(), e=other),
         recipient=rng.choice(RECIPIENTS),

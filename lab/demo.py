@@ -26,8 +26,8 @@ from tracker.deciding.ledger import Ledger
 from tracker.deciding.policy import GrantPolicy
 from tracker.deciding.rules import RuleSet
 from tracker.deciding.trusted import TrustedList
-from tracker.reading.formats import packaged
-from tracker.reading.scanner import Scanner
+from tracker.reading.events import EventReader
+from tracker.reading.formats import find
 from tracker.reading.timestamps import StampReader
 from tracker.settings import Duration, GrantSettings
 from tracker.writing import render
@@ -154,9 +154,9 @@ def tables_only(folder: Path, why: str) -> None:
     show("A sample log")
     print(_indented(sample))
     show("Its events")
-    scanner = Scanner([packaged("dovecot")], StampReader(now))
+    reader = EventReader([find("dovecot")], StampReader(now))
     ledger = Ledger(GrantPolicy(GrantSettings(window=Duration(minutes=30))))
-    for event in scanner.scan(sample.encode()).events:
+    for event in reader.read(sample.encode()):
         print(f"  {type(event).__name__}: {event.user} at {event.address}")
         ledger.apply(event, now)
     show(f"The tables, in {folder}")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 from lab.postfix import Postfix
-from lab.processes import alive, stop, wait_for
+from lab.processes import PATIENCE, alive, stop, wait_for
 
 
 class Popgate:
@@ -17,7 +18,7 @@ class Popgate:
 
     def __init__(self, folder: Path, log: Path, postfix: Path, settings: str = "") -> None:
         """`postfix`: the configuration folder of the Postfix that reads the tables. `settings`:
-        more TOML, as whole sections other than log, tables, state, trusted."""
+        more TOML, as whole sections other than tables, state, trusted; a [log] stands for `log`."""
         folder.mkdir(parents=True, exist_ok=True)
         self.file = folder / "popgate.toml"
         self.maps = folder / "state/maps"
@@ -33,8 +34,8 @@ class Popgate:
         own = f'config_directory = "{self.postfix}"'
         settings = settings.replace("[postfix]", f"[postfix]\n{own}")
         self.file.write_text(
-            f'[log]\nfiles = ["{log}"]\n'
-            f'[trusted]\nfile = "{self.trusted}"\n'
+            ("" if "[log]" in settings else f'[log]\nfiles = ["{log}"]\n')
+            + f'[trusted]\nfile = "{self.trusted}"\n'
             f'[tables]\ndirectory = "{self.maps}"\n'
             f'[state]\ndirectory = "{self.maps.parent}"\n'
             + (f"{section}\n{own}\n" if section else "")
@@ -61,13 +62,16 @@ class Popgate:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> None:
-        """`popgate run`, until it is at work. Raises RuntimeError with its words if it is not."""
+    def start(self, stdin: int = subprocess.DEVNULL, prefix: Sequence[str] = ()) -> None:
+        """`popgate run`, until it is at work. Raises RuntimeError with its words if it is not.
+
+        `prefix`: a command that runs it in its own way.
+        """
         with self.said.open("ab") as said:
             before = said.tell()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tracker", "run", "--config", str(self.file)],
-                stdin=subprocess.DEVNULL,
+                [*prefix, sys.executable, "-m", "tracker", "run", "--config", str(self.file)],
+                stdin=stdin,
                 stdout=said,
                 stderr=said,
             )
@@ -95,6 +99,11 @@ class Popgate:
         except subprocess.TimeoutExpired:
             stop(self._process.pid)
             raise
+
+    def wait(self) -> int:
+        """Until it has ended by itself; the exit code."""
+        assert self._process is not None
+        return self._process.wait(PATIENCE)
 
     def kill(self) -> None:
         """SIGKILL."""

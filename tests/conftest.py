@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from lab.dovecot import Dovecot
+from lab.journal import Journal
 from lab.postfix import Postfix
 
 # The machine that runs the tests may be busy: an example that takes long is no failure. Where CI
@@ -43,6 +44,14 @@ def servers_allowed() -> None:
     missing = [*Postfix.missing(), *Dovecot.missing()]
     require(f"not installed: {' '.join(missing)}" if missing else None)
     require("Postfix and Dovecot are started by root alone" if os.geteuid() != 0 else None)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    """A journal of systemd in a folder, and journalctl that reads it."""
+    missing = Journal.missing()
+    require(f"not installed: {' '.join(missing)}" if missing else None)
+    return Journal(tmp_path / "journal")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

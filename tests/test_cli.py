@@ -22,6 +22,7 @@ from lab.processes import wait_for
 from tests.moments import login_line
 from tracker import __version__
 from tracker.cli import popgate as group
+from tracker.reading.formats import names
 
 CORPUS = Path(__file__).with_name("corpus")
 BASIC = CORPUS / "dovecot-2.3.19/basic-syslog.rfc3164.log"
@@ -74,7 +75,8 @@ class TestScan:
         assert done.stdout == b""
         counts = json.loads(popgate("scan", "--summary", "--json", BASIC).stderr)
         assert counts.pop("seconds") >= 0
-        assert counts == {"lines": 82, "bytes": 14420, "login": 27, "logout": 27, "failed": 16}
+        lines = {"lines": 82, "bytes": 14420}
+        assert counts == {**lines, "login": 27, "logout": 27, "failed": 16, "restart": 0}
 
     def test_reads_gzip_and_standard_input_as_the_file_itself(self, tmp_path: Path) -> None:
         packed = tmp_path / "mail.log.2.gz"
@@ -117,9 +119,10 @@ class TestScan:
 
     def test_an_unknown_format_names_the_known_ones(self) -> None:
         done = popgate("scan", "--format", "dovcot", BASIC)
-        assert (done.returncode, done.stderr) == (
+        known = ", ".join(sorted(names()))
+        assert (done.returncode, done.stderr.decode()) == (
             2,
-            b"popgate: unknown log format 'dovcot'; known: dovecot\n",
+            f"popgate: unknown log format 'dovcot'; known: {known}\n",
         )
 
     def test_large_files_on_a_terminal_have_a_progress_bar(self, tmp_path: Path) -> None:
@@ -149,7 +152,23 @@ class TestConfig:
     def test_check_says_that_all_is_good(self, site: Popgate) -> None:
         done = site.command("config", "check")
         assert done.returncode == 0
-        assert done.stdout == f"{site.file}: good\n{site.trusted}: 0 entries (no such file)\n"
+        assert done.stdout == (
+            f"{site.file}: good\n{site.trusted}: 0 entries (no such file)\n"
+            f"{site.file.parent.with_name('mail.log')}: does not exist yet: it is waited for\n"
+        )
+
+    def test_check_names_what_is_not_there_to_be_read(self, site: Popgate, tmp_path: Path) -> None:
+        (tmp_path / "there.log").touch()
+        site.configure(
+            tmp_path,
+            f'[log]\nfiles = ["{tmp_path}/there.log", "{tmp_path}/*.none"]\n'
+            f'units = ["dovecot.service"]\njournal_directory = "{tmp_path}/none"\n',
+        )
+        done = site.command("config", "check")
+        assert done.returncode == 0
+        assert done.stdout.splitlines()[2] == f"{tmp_path}/*.none: nothing matches yet"
+        assert done.stdout.splitlines()[3].startswith(f"journal:{tmp_path}/none: journalctl ")
+        assert len(done.stdout.splitlines()) == 4
 
     def test_check_reports_every_fault_and_exits_2(self, site: Popgate) -> None:
         site.configure(Path("/var/log/mail.log"), "[grants]\nwindow = 30\nwindw = 1\n")

@@ -76,7 +76,7 @@ def test_what_show_prints_gives_the_same_settings() -> None:
         (
             '[log]\nfiles = ["mail.log"]',
             'popgate.toml:2: log.files = ["mail.log"]: expected paths from the root, such as '
-            "/var/log/mail.log",
+            "/var/log/mail.log, or -",
         ),
         (
             '[state]\ndirectory = "here"',
@@ -105,7 +105,7 @@ def test_what_show_prints_gives_the_same_settings() -> None:
         (
             '[whitelist]\nfiles = ["white.txt"]',
             'popgate.toml:2: whitelist.files = ["white.txt"]: expected paths from the root, such '
-            "as /var/log/mail.log",
+            "as /etc/popgate/list.txt",
         ),
         (
             '[local_senders]\ndomains_from = ["mydomain"]',
@@ -189,3 +189,35 @@ def test_no_text_is_a_traceback(text: str) -> None:
 def test_the_reference_is_the_one_in_docs() -> None:
     """`make docs` writes it anew."""
     assert (ROOT / "docs/configuration.md").read_text(encoding="utf-8") == config.reference()
+
+
+# Where lines come from
+
+
+def test_a_journal_alone_needs_no_files_to_be_unset() -> None:
+    assert config.parse('[log]\nunits = ["dovecot.service"]', "x").log.files == ()
+    both = '[log]\nunits = ["dovecot.service"]\nfiles = ["/var/log/mail.log"]'
+    assert config.parse(both, "x").log.files == (Path("/var/log/mail.log"),)
+
+
+@pytest.mark.parametrize("files", ["-", "/var/log/mail/*.log", "/var/log/mail-[a-z].log"])
+def test_files_may_be_standard_input_and_have_stars(files: str) -> None:
+    assert config.parse(f'[log]\nfiles = ["{files}"]', "x").log.files == (Path(files),)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("files = []", "name a log file, or a unit of the journal"),
+        ('files = ["mail.log"]', "expected paths from the root"),
+        ('units = ["dovecot"]', "expected whole names of units, such as dovecot.service"),
+        ('units = ["dovecot*.service"]', "without stars"),
+        ('units = ["+"]', "expected whole names of units"),
+        ('units = ["a.service"]\nexecutables = ["dovecot"]', "expected paths from the root"),
+        ('executables = ["/usr/lib/dovecot/log"]', "says nothing without log.units"),
+        ('journal_directory = "journal"', "expected a path from the root"),
+    ],
+)
+def test_sources_that_cannot_be_meant(text: str, fault: str) -> None:
+    (line,) = faults(f"[log]\n{text}")
+    assert fault in line

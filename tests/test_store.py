@@ -51,13 +51,18 @@ def store(open_store: Callable[[], Store]) -> Store:
 
 def test_what_is_saved_is_read_back_to_the_microsecond(store: Store) -> None:
     store.save(
-        [Change("added", GRANT, "login"), Ended("s", NOW)], NOW, {POSITION.path: [POSITION]}, NOW
+        [Change("added", GRANT, "login"), Ended("s", NOW)],
+        NOW,
+        positions={POSITION.path: [POSITION]},
+        read_until=NOW,
+        memory=b"two lines",
     )
     assert list(store.grants()) == [GRANT]
     assert list(store.ended()) == [Ended("s", NOW)]
     assert store.positions(POSITION.path) == [POSITION]
     assert store.positions("/another") == []
     assert store.read_until() == NOW
+    assert store.memory() == b"two lines"
 
 
 def test_a_removed_grant_is_gone(store: Store) -> None:
@@ -66,8 +71,8 @@ def test_a_removed_grant_is_gone(store: Store) -> None:
 
 
 def test_positions_of_a_log_are_replaced_as_a_whole(store: Store) -> None:
-    store.save([], NOW, {POSITION.path: [POSITION]})
-    store.save([], NOW, {POSITION.path: []})
+    store.save([], NOW, positions={POSITION.path: [POSITION]})
+    store.save([], NOW, positions={POSITION.path: []})
     assert store.positions(POSITION.path) == []
 
 
@@ -78,10 +83,10 @@ def test_orphan_logouts_are_forgotten_after_a_minute(store: Store) -> None:
 
 
 def test_a_transaction_that_fails_leaves_everything_as_it_was(store: Store) -> None:
-    store.save([Change("added", GRANT, "login")], NOW, {POSITION.path: [POSITION]})
+    store.save([Change("added", GRANT, "login")], NOW, positions={POSITION.path: [POSITION]})
     bad = Position(POSITION.path, 1, 1, 2**70, 0, b"", False)
     with pytest.raises((StoreError, OverflowError)):
-        store.save([Change("removed", GRANT, "x")], NOW, {POSITION.path: [bad]})
+        store.save([Change("removed", GRANT, "x")], NOW, positions={POSITION.path: [bad]})
     assert list(store.grants()) == [GRANT]
     assert store.positions(POSITION.path) == [POSITION]
 
@@ -147,6 +152,36 @@ def test_the_state_of_a_newer_popgate_is_not_touched(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(StoreError, match="schema 99"):
         Store(tmp_path)
+
+
+def test_the_state_of_the_first_popgate_is_taken_over_as_it_is(tmp_path: Path) -> None:
+    before = Store(tmp_path)
+    before.save([Change("added", GRANT, "login")], NOW, positions={POSITION.path: [POSITION]})
+    before.close()
+    with sqlite3.connect(tmp_path / "popgate.db") as database:  # as it was before cursors
+        database.execute("DROP TABLE cursors")
+        database.execute("DROP TABLE memory")
+        database.execute("PRAGMA user_version = 1")
+    database.close()
+    store = Store(tmp_path)
+    assert list(store.grants()) == [GRANT]
+    assert store.positions(POSITION.path) == [POSITION]
+    assert store.cursor("journal") is None
+    store.save([], NOW, cursors={"journal": "s=1;i=2"})
+    store.close()
+    again = Store(tmp_path)
+    assert again.cursor("journal") == "s=1;i=2"
+    again.close()
+
+
+def test_a_cursor_is_saved_with_the_changes_or_not_at_all(store: Store) -> None:
+    store.save([Change("added", GRANT, "login")], NOW, cursors={"journal": "one"})
+    bad = Position(POSITION.path, 1, 1, 2**70, 0, b"", False)
+    removed = Change("removed", GRANT, "x")
+    with pytest.raises((StoreError, OverflowError)):
+        store.save([removed], NOW, positions={POSITION.path: [bad]}, cursors={"journal": "two"})
+    assert store.cursor("journal") == "one"
+    assert list(store.grants()) == [GRANT]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ _ITEMS: dict[str, Callable[[str], object]] = {
     "blacklist.entries": lambda text: lists.entry(text, "blacklist.entries"),
 }
 """What reads each text of a list, or raises what is wrong with it."""
+_FILES = frozenset({"local_senders.domain_files", "whitelist.files", "blacklist.files"})
+_UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]{1,240}\.(?:service|slice|scope|socket)", re.ASCII)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -147,6 +149,8 @@ def _section(
         ) as error:  # msgspec.ValidationError is a ValueError
             text = _expected(fields[key]) if "enum" in str(error) else str(error)
             faults.append((key, f"{whole} = {_toml(value)}: {text}"))
+    if name == "log" and content.get("units") and "files" not in content:
+        made["files"] = ()
     return kind(**made), faults
 
 
@@ -178,11 +182,22 @@ def _value(name: str, value: Any, kind: Any) -> Any:
         _ITEMS[name](text)
     if isinstance(made, Path) and not made.is_absolute():
         raise ValueError("expected a path from the root, such as /var/lib/popgate")
-    if isinstance(made, tuple) and any(
-        isinstance(path, Path) and not path.is_absolute() for path in made
-    ):
-        raise ValueError("expected paths from the root, such as /var/log/mail.log")
+    if name in _FILES and not all(path.is_absolute() for path in made):
+        raise ValueError("expected paths from the root, such as /etc/popgate/list.txt")
+    _check_log(name, made)
     return made
+
+
+def _check_log(name: str, made: Any) -> None:
+    """What a key of [log] may hold. Raises ValueError."""
+    if name == "log.files" and not all(path.is_absolute() or str(path) == "-" for path in made):
+        raise ValueError("expected paths from the root, such as /var/log/mail.log, or -")
+    if name == "log.executables" and not all(text.startswith("/") for text in made):
+        raise ValueError("expected paths from the root, such as /usr/lib/dovecot/log")
+    if name == "log.journal_directory" and made and not made.startswith("/"):
+        raise ValueError("expected a path from the root, such as /var/log/journal")
+    if name == "log.units" and not all(_UNIT.fullmatch(text) for text in made):
+        raise ValueError("expected whole names of units, such as dovecot.service, without stars")
 
 
 def _decode(kind: type, value: Any) -> Any:
@@ -193,6 +208,10 @@ def _decode(kind: type, value: Any) -> Any:
 
 def _contradictions(settings: Settings) -> Iterator[str]:
     """Faults that only two settings together have."""
+    if not settings.log.files and not settings.log.units:
+        yield "log.files and log.units are both empty: name a log file, or a unit of the journal"
+    if settings.log.executables and not settings.log.units:
+        yield "log.executables says nothing without log.units"
     if settings.grants.ipv6_prefix < 128 and settings.postfix.table != "cidr":
         yield (
             f"grants.ipv6_prefix = {settings.grants.ipv6_prefix} grants networks, which an "

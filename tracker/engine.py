@@ -22,11 +22,12 @@ from tracker.deciding.ledger import Ledger
 from tracker.deciding.policy import GrantPolicy
 from tracker.deciding.rules import RuleSet
 from tracker.errors import ListError, PostfixError, TrustedError
-from tracker.host import own_addresses, utc_now
+from tracker.host import host_name, own_addresses, utc_now
 from tracker.reading.follow import LogReader
+from tracker.reading.selecting import forgeable, select
 from tracker.records import Change, Ended
 from tracker.settings import Settings
-from tracker.standing import Standing, stamp
+from tracker.standing import Standing, stamp, watched
 from tracker.store import Store
 from tracker.texts import printable
 from tracker.writing import audit, render
@@ -51,7 +52,9 @@ class Engine:
         self._follow = follow
         self._current = False
         self._clock = clock
-        self._policy = GrantPolicy(settings.grants, own_addresses())
+        self._formats = select(settings.log, clock()) if follow else []
+        doubtful = forgeable(self._formats, settings.log)
+        self._policy = GrantPolicy(settings.grants, own_addresses(), doubtful)
         postfix = Postfix(settings.postfix)
         self.publisher = Publisher(
             settings.tables.directory,
@@ -76,6 +79,7 @@ class Engine:
         self._senders_behind = False
         self._senders_fault = ""
         self._heard = _NEVER
+        self._listed: tuple[datetime, frozenset[tuple[str, str]]] = (_NEVER, frozenset())
         self._behind = True
 
     def start(self) -> None:
@@ -125,7 +129,7 @@ class Engine:
             self._reader.close()
         if self._follow:
             since = now - self.settings.grants.window
-            self._reader = LogReader(self.settings.log, self.store.positions, now, since)
+            self._reader = LogReader(self.settings.log, self._formats, self.store, now, since)
 
     def _load(self, now: datetime) -> None:
         """The ledger as the store has it, under the settings of now."""
@@ -173,7 +177,16 @@ class Engine:
         changed."""
         if reader is not None:
             at_end = not reader.more() and not reader.troubles()
-            self.store.save(changes, now, reader.positions(), now if at_end else None)
+            read_until = now if at_end else None
+            self.store.save(
+                changes,
+                now,
+                positions=reader.positions(),
+                read_until=read_until,
+                cursors=reader.cursors(),
+                memory=reader.memory(),
+            )
+            reader.saved()
             self._heard = now
         elif changes:
             self.store.save(changes, now)
@@ -291,6 +304,42 @@ class Engine:
     def troubles(self) -> list[str]:
         """What keeps logs from being read, a line each."""
         return self._reader.troubles() if self._reader else []
+
+    def watched(self) -> list[str]:
+        """The paths in whose folders something may change."""
+        lists = [self.settings.trusted.file, *watched(self.settings)]
+        return [*(self._reader.watched() if self._reader else []), *map(str, lists)]
+
+    def waits(self) -> list[int]:
+        """Open files that become readable when there is more to read."""
+        return self._reader.waits() if self._reader else []
+
+    def input_ended(self) -> bool:
+        """Whether standard input is read, and was read to its end."""
+        return self._reader is not None and self._reader.ended()
+
+    def progress(self) -> dict[str, int | None]:
+        """For each source that is behind, how much of it has been read, in percent."""
+        return self._reader.progress() if self._reader else {}
+
+    def has_sessions(self) -> bool:
+        """Whether any session counts as open."""
+        return self._ledger.has_sessions()
+
+    def compare_sessions(self, listed: frozenset[tuple[str, str]], at: datetime) -> None:
+        """End the sessions that the mail server listed before and does not list any more.
+
+        `listed`: user and address of each that was open `at` that moment. One that it never listed
+        may be a proxy's, of which it knows nothing.
+        """
+        with self.store.exclusive():
+            now = self._clock()
+            self._refresh(now)
+            before_at, before = self._listed
+            self._listed = (at, listed)
+            changes = self._ledger.gone(before - listed, host_name(), before_at, now)
+            self._keep([*changes], now)
+            self._publish(changes)
 
     # Changes that come from no log
 

@@ -1,7 +1,9 @@
-"""What the host tells about itself: the clock, and the addresses of its interfaces."""
+"""What the host tells about itself and allows: clock, its name, its addresses, open files."""
 
 from __future__ import annotations
 
+import resource
+import socket
 from datetime import UTC, datetime
 
 import ifaddr
@@ -22,3 +24,15 @@ def own_addresses() -> list[str]:
         for ip in adapter.ips
     )
     return sorted({address for address in found if address is not None})
+
+
+def open_many_files() -> None:
+    """Allow this process as many open files as it may have: a log that was rotated a thousand times
+    is opened as a whole. The usual 1024 is for programs that use select(2)."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def host_name() -> str:
+    """This host's name as syslog writes it, without a domain."""
+    return socket.gethostname().partition(".")[0]

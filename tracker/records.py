@@ -23,13 +23,18 @@ MANUAL_SERVICE = "allow"
 
 
 class Event(Struct, frozen=True, gc=False):
-    """What one log line says. A value the line does not tell is None."""
+    """What one log line says. A value the line does not tell is None.
+
+    `host` wrote it, where the log is syslog's; `format` is the log format that read it.
+    """
 
     time: datetime
     service: str | None
     user: str | None
     address: str | None
     session: str | None
+    host: str | None = None
+    format: str = ""
 
 
 class Login(Event, frozen=True, gc=False, tag="login"):
@@ -37,11 +42,17 @@ class Login(Event, frozen=True, gc=False, tag="login"):
 
 
 class Logout(Event, frozen=True, gc=False, tag="logout"):
-    """A session ended. Dovecot's line has no address: it is joined on the session where known."""
+    """A session ended; one without `session` may be any of the user's at that host.
+
+    Dovecot's line has no address: it is joined on the session where known."""
 
 
 class Failed(Event, frozen=True, gc=False, tag="failed"):
     """A password was refused."""
+
+
+class Restart(Event, frozen=True, gc=False, tag="restart"):
+    """A server began anew: every session at that host which that format told of has ended."""
 
 
 class Session(Struct, frozen=True):
@@ -49,6 +60,8 @@ class Session(Struct, frozen=True):
 
     id: str
     started: datetime
+    host: str | None = None
+    format: str = ""
 
 
 class Grant(Struct, frozen=True):

@@ -1,14 +1,15 @@
 """`popgate run`: the asyncio loop that times the engine's steps.
 
-A step runs when a log file, the trusted list or a list of senders changed, when a grant is due to
-end, when another popgate asks (SIGUSR1) and every `log.poll_interval` in any case. The texts and
-the commit follow `audit.interval` after the first change; reloads are timed by the publisher. Steps
-run one after another in a thread of their own, so signals are heard while Postfix is waited for.
+A step runs when a log file, the trusted list or a list of senders changed, when a pipe that is read
+(the journal's, standard input) has something, when a grant is due to end, when another popgate asks
+(SIGUSR1) and every `log.poll_interval` in any case. The texts and the commit follow
+`audit.interval` after the first change; reloads are timed by the publisher. Steps run one after
+another in a thread of their own, so signals are heard while Postfix is being waited for.
 
-SIGTERM and SIGINT: a last step, texts and commit, then the end; the tables are exact and the state
-is saved. SIGHUP: settings, lists and Postfix's domains are read anew; bad ones are reported, the
-old ones stay.
-An error of a system part is said once and tried again, after 1 s, then ever longer, up to 60 s.
+SIGTERM, SIGINT and the end of standard input, where that is read: a last step, texts and commit,
+then the end; the tables are exact and the state is saved. SIGHUP: settings, lists and Postfix's
+domains are read anew; bad ones are reported, the old ones stay. An error of a system part is said
+once and tried again, after 1 s, then ever longer, up to 60 s.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ from tracker.errors import (
     StoreError,
 )
 from tracker.host import utc_now
+from tracker.reading.sources.doveadm import who
 from tracker.reading.sources.watch import Watch
-from tracker.standing import watched
 
 log = logging.getLogger("popgate")
 
@@ -45,6 +46,8 @@ _T = TypeVar("_T")
 
 _FIRST_RETRY = 1.0
 _LAST_RETRY = 60.0
+_PATIENCE = 10.0
+"""Seconds that the list of open sessions may take."""
 
 
 class Service:
@@ -59,14 +62,17 @@ class Service:
         self._retry = 0.0
         self._said: set[str] = set()
         self._settle_at: float | None = None
+        self._status: str | None = None
+        self._engine: Engine
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT. Raises a PopgateError when it cannot even begin."""
         loop = asyncio.get_running_loop()
         wake = asyncio.Event()
         with ThreadPoolExecutor(1, "step") as self._thread:
-            engine = await self._begin()
-            watch = self._watch(loop, wake)
+            engine = self._engine = await self._begin()
+            checking = asyncio.create_task(self._check_sessions())
+            watch = self._watch(engine, loop, wake)
             self._on_signals(loop, wake)
             _notify("READY=1")
             log.info("event=started pid=%d table=%s", os.getpid(), engine.publisher.kind)
@@ -76,25 +82,73 @@ class Service:
                         self._rereading = False
                         new = await self._reconfigured(engine)
                         if new is not engine:
-                            engine = new
+                            engine = self._engine = new
                             watch.close()
-                            watch = self._watch(loop, wake)
+                            watch = self._watch(engine, loop, wake)
                     more = await self._do(partial(self._turn, engine))
-                    watch.refresh()
-                    if not more:
-                        due = loop.call_later(self._pause(engine), wake.set)
-                        await wake.wait()
-                        due.cancel()
+                    watch.refresh(engine.watched())
+                    self._tell(engine)
+                    if engine.input_ended() and not self._retry:
+                        self._stopping = True
+                    elif not more:
+                        await self._wait(engine, loop, wake)
                     wake.clear()
                 _notify("STOPPING=1")
                 await self._end(engine)
             finally:
+                checking.cancel()
                 watch.close()
                 engine.close()
         log.info("event=stopped")
 
     async def _do(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _check_sessions(self) -> None:
+        """Have the mail server list its sessions now and then: the end of one can go unlogged."""
+        while True:
+            interval = self._settings.log.sessions_interval.total_seconds()
+            await asyncio.sleep(interval or _LAST_RETRY)
+            if not interval or self._retry or not self._engine.has_sessions():
+                continue
+            began = utc_now()
+            try:
+                listed = await who(self._settings.log.sessions_command, _PATIENCE)
+                await self._do(partial(self._engine.compare_sessions, listed, began))
+            except PopgateError as error:
+                if str(error) not in self._said:
+                    self._said.add(str(error))
+                    log.warning("event=sessions_unchecked reason=%r", str(error))
+
+    async def _wait(
+        self, engine: Engine, loop: asyncio.AbstractEventLoop, wake: asyncio.Event
+    ) -> None:
+        """Until something is due, or there is something to read."""
+        # After an error nothing is read before its time, so what is at hand must not wake us.
+        files = [] if self._retry else engine.waits()
+        due = loop.call_later(self._pause(engine), wake.set)
+        try:
+            for file in files:
+                loop.add_reader(file, wake.set)
+            await wake.wait()
+        finally:
+            due.cancel()
+            for file in files:
+                loop.remove_reader(file)
+
+    def _tell(self, engine: Engine) -> None:
+        """Tell systemd what keeps us, when it changed."""
+        behind = [
+            f"{source} {'' if percent is None else f'{percent} %'}".strip()
+            for source, percent in engine.progress().items()
+        ]
+        status = "; ".join(
+            [f"catching up: {one}" for one in behind]
+            + [f"waiting for {one}" for one in engine.troubles()]
+        )
+        if status != self._status:
+            self._status = status
+            _notify(f"STATUS={status or 'reading'}")
 
     async def _begin(self) -> Engine:
         engine = Engine(self._settings, follow=True)
@@ -200,22 +254,24 @@ class Service:
 
     async def _end(self, engine: Engine) -> None:
         """Leave everything exact; what fails now is said, and put right by the next start."""
-        for work in (engine.step, engine.settle, engine.reload):
+        for work in (partial(self._last_step, engine), engine.settle, engine.reload):
             try:
                 await self._do(work)
             except PopgateError as error:
                 log.error("event=failed error=%r action=%r", str(error), "left to the next start")
 
-    def _watch(self, loop: asyncio.AbstractEventLoop, wake: asyncio.Event) -> Watch:
-        settings = self._settings
-        files = [*settings.log.files, settings.trusted.file, *watched(settings)]
+    def _last_step(self, engine: Engine) -> None:
+        if self._retry:  # else positions would be saved without what the failed step read
+            engine.recover()
+        engine.step()
 
+    def _watch(self, engine: Engine, loop: asyncio.AbstractEventLoop, wake: asyncio.Event) -> Watch:
         def wakes() -> None:
             # Events may still come in while the loop is being closed.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(wake.set)
 
-        return Watch([str(file) for file in files], wakes)
+        return Watch(engine.watched(), wakes)
 
     def _on_signals(self, loop: asyncio.AbstractEventLoop, wake: asyncio.Event) -> None:
         def stop() -> None:

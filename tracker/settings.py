@@ -29,14 +29,50 @@ class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
     files: Annotated[
         tuple[Path, ...],
         Meta(
-            min_length=1,
             description="Log files to follow. A file that is missing yet is waited for; rotated "
-            "neighbours (.1, .gz, -YYYYMMDD) are read where reading stopped in them.",
+            "neighbours (.1, .gz, -YYYYMMDD) are read where reading stopped in them. Stars are "
+            "allowed: all files that match are followed, also those that come later. A lone - is "
+            "standard input, for `popgate run`. Where `log.units` is set and this is not: none."
         ),
     ] = (Path("/var/log/mail.log"),)
-    format: Annotated[str, Meta(description="Who writes the log: the name of a log format.")] = (
-        "dovecot"
-    )
+    units: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="systemd units whose entries in the journal are read, such as "
+            "dovecot.service; a .slice stands for all units in it. None: the journal is not read."
+        ),
+    ] = ()
+    executables: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Programs, by their path, whose entries of these units count alone: where "
+            "units also run what users wrote. None: all."
+        ),
+    ] = ()
+    journal_directory: Annotated[
+        str,
+        Meta(
+            description="Folder of another journal than this host's: a container's, for one. "
+            "Empty: this host's."
+        ),
+    ] = ""
+    format: Annotated[
+        str,
+        Meta(
+            description="Who writes the log: the name of a log format, or several with commas; "
+            "`popgate formats` lists them. auto: those that understand what is logged already."
+        ),
+    ] = "dovecot"
+    formats_directory: Annotated[
+        Path, Meta(description="Folder of your own log formats, a TOML file each.")
+    ] = Path("/etc/popgate/formats.d")
+    accept_forgeable: Annotated[
+        bool,
+        Meta(
+            description="Logins of formats that anyone can forge earn grants too. "
+            "docs/formats.md says which they are, and what that means."
+        ),
+    ] = False
     timezone: Annotated[
         str,
         Meta(
@@ -44,6 +80,20 @@ class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
             "Empty: the host's."
         ),
     ] = ""
+    sessions_command: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Lists the mail sessions that are open, as `doveadm -f tab who -1` does. "
+            "The line that ends one can be lost: what was listed and is no more has ended."
+        ),
+    ] = ("doveadm", "-f", "tab", "who", "-1")
+    sessions_interval: Annotated[
+        Duration,
+        Meta(
+            description="How often it is run. Between 0 and 1d; 0: never. Root may run doveadm, "
+            "and whom Dovecot lets into its anvil socket; where it fails, that is said once."
+        ),
+    ] = Duration(minutes=5)
     poll_interval: Annotated[
         Duration,
         Meta(
@@ -292,6 +342,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
 BOUNDS: dict[str, tuple[timedelta, timedelta]] = {
     "log.poll_interval": (timedelta(milliseconds=50), timedelta(seconds=60)),
+    "log.sessions_interval": (timedelta(0), timedelta(days=1)),
     "grants.window": (timedelta(0), timedelta(days=7)),
     "grants.max_session": (timedelta(minutes=1), timedelta(days=30)),
     "postfix.timeout": (timedelta(seconds=1), timedelta(minutes=5)),

@@ -24,7 +24,6 @@ import msgspec
 from tracker.errors import StoreError
 from tracker.records import Change, Ended, Grant, Position, Session
 
-_SCHEMA_VERSION = 1
 _SCHEMA = """
 CREATE TABLE grants (
     address TEXT NOT NULL, user TEXT NOT NULL, services TEXT NOT NULL,
@@ -41,6 +40,12 @@ CREATE TABLE positions (
 ) WITHOUT ROWID;
 CREATE TABLE meta (key TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
 """
+_MIGRATIONS = [
+    _SCHEMA,
+    "CREATE TABLE cursors (journal TEXT PRIMARY KEY, cursor TEXT NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE memory (id INTEGER PRIMARY KEY, lines BLOB NOT NULL);",
+]
+"""What makes a database of each version from one of the version before; version 0 is empty."""
 _LOCK_TIMEOUT = 60.0
 _ENDED_KEPT = 60.0
 
@@ -91,16 +96,27 @@ class Store:
         self._lock = self._alive = None
 
     def _migrate(self) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            self._db.executescript(
-                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={_SCHEMA_VERSION}; COMMIT;"
-            )
-        elif version != _SCHEMA_VERSION:
+        newest = len(_MIGRATIONS)
+        version = self._schema()
+        if version > newest:
             raise StoreError(
                 f"{self._file}: was written by another popgate (schema {version}, this one knows "
-                f"{_SCHEMA_VERSION}): upgrade popgate, or move the file away to start anew"
+                f"{newest}): upgrade popgate, or move the file away to start anew"
             )
+        if version == newest:
+            return
+        self._db.execute("BEGIN IMMEDIATE")  # another process may be at it too
+        try:
+            for statement in "".join(_MIGRATIONS[self._schema() :]).split(";"):
+                self._db.execute(statement)
+            self._db.execute(f"PRAGMA user_version={newest}")
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def _schema(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -184,7 +200,8 @@ class Store:
                 until=_moment(until),
                 expires=_moment(expires),
                 sessions=tuple(
-                    Session(name, _moment(began)) for name, began in msgspec.json.decode(sessions)
+                    Session(name, _moment(began), *server)
+                    for name, began, *server in msgspec.json.decode(sessions)
                 ),
             )
 
@@ -205,6 +222,16 @@ class Store:
             for _, device, inode, offset, length, fingerprint, skipping in rows
         ]
 
+    def cursor(self, journal: str) -> str | None:
+        """Where reading stands in a journal; None when it was never read."""
+        rows = list(self._select("SELECT cursor FROM cursors WHERE journal = ?", (journal,)))
+        return str(rows[0][0]) if rows else None
+
+    def memory(self) -> bytes:
+        """What was remembered of lines that others refer to."""
+        rows = list(self._select("SELECT lines FROM memory"))
+        return bytes(rows[0][0]) if rows else b""
+
     def read_until(self) -> datetime | None:
         """When the log was last read to its end."""
         rows = list(self._select("SELECT value FROM meta WHERE key = 'read_until'"))
@@ -214,14 +241,21 @@ class Store:
         self,
         changes: Iterable[Change | Ended],
         now: datetime,
+        *,
         positions: Mapping[str, Sequence[Position]] | None = None,
         read_until: datetime | None = None,
+        cursors: Mapping[str, str] | None = None,
+        memory: bytes | None = None,
     ) -> None:
-        """Changes and the positions of the lines they come from, all or nothing."""
+        """Changes, and where reading stands behind the lines they come from, all or nothing."""
         try:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 self._write(changes, now, positions or {}, read_until)
+                for journal, cursor in (cursors or {}).items():
+                    self._db.execute("REPLACE INTO cursors VALUES (?, ?)", (journal, cursor))
+                if memory is not None:
+                    self._db.execute("REPLACE INTO memory VALUES (1, ?)", (memory,))
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
@@ -282,7 +316,7 @@ class Store:
 
 
 def _row(grant: Grant) -> tuple[str | float | bytes, ...]:
-    sessions = [(one.id, one.started.timestamp()) for one in grant.sessions]
+    sessions = [(one.id, one.started.timestamp(), one.host, one.format) for one in grant.sessions]
     return (
         grant.address,
         grant.user,

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tests.moments import NOW, after, login, logout
 from tracker.deciding.ledger import Ledger
 from tracker.deciding.policy import GrantPolicy
-from tracker.records import Change, Ended, Event, Grant, Login, Logout
+from tracker.records import Change, Ended, Event, Grant, Login, Logout, Restart
 from tracker.settings import Duration, GrantSettings
 
 WINDOW = 1800.0
@@ -104,6 +105,66 @@ class TestAnOpenSession:
         made = ledger(login())
         unread = made.expiries_unread(read_until=after(600))
         assert unread == {"203.0.113.5": after(600 + WINDOW)}
+
+
+class TestARestartOfTheServer:
+    def test_ends_its_sessions_and_opens_their_windows(self) -> None:
+        made = ledger(login(), login("203.0.113.6", "bob", session="b"))
+        changes = made.apply(Restart(after(7200), None, None, None, None), after(7200))
+        assert kinds([*changes]) == ["renewed", "renewed"]
+        assert {grant.expires for grant in made.grants()} == {after(7200 + WINDOW)}
+
+    def test_says_nothing_of_sessions_that_began_later(self) -> None:
+        made = ledger(login(at=60), now=after(60))
+        assert made.apply(Restart(after(30), None, None, None, None), after(90)) == []
+
+    @pytest.mark.parametrize("other", [{"host": "mail2"}, {"format": "courier"}])
+    def test_says_nothing_of_other_servers(self, other: dict[str, str]) -> None:
+        opened = structs.replace(login(), host="mail1", format="dovecot")
+        made = ledger(opened)
+        server = {"host": "mail1", "format": "dovecot", **other}
+        assert made.apply(Restart(after(60), None, None, None, None, **server), after(60)) == []
+        assert only(made).sessions
+
+
+class TestALogoutThatNamesNoSession:
+    """As Dovecot wrote it before 2.3: `imap(alice): Disconnected: Logged out`."""
+
+    unnamed = Logout(after(600), "imap", "alice@example.com", None, None)
+
+    def test_ends_all_sessions_of_that_user(self) -> None:
+        made = ledger(login(session="a"), login("203.0.113.6", session="b"))
+        made.apply(self.unnamed, after(600))
+        assert {grant.expires for grant in made.grants()} == {after(600 + WINDOW)}
+
+    def test_ends_no_session_of_another_user_or_server(self) -> None:
+        elsewhere = structs.replace(login("203.0.113.6", session="b"), host="mail2")
+        made = ledger(login(user="bob", session="a"), elsewhere)
+        assert made.apply(self.unnamed, after(600)) == []
+
+    def test_twice_ends_nothing_more(self) -> None:
+        made = ledger(login(), self.unnamed, now=after(600))
+        assert made.apply(self.unnamed, after(600)) == []
+
+
+class TestSessionsThatTheServerListsNoMore:
+    key = ("alice@example.com", "203.0.113.5")
+
+    def test_ended_when_it_last_listed_them(self) -> None:
+        made = ledger(login())
+        changes = made.gone([self.key], "mailhost", after(3600), after(3900))
+        assert kinds([*changes]) == ["renewed"]
+        assert only(made).expires == after(3600 + WINDOW)
+
+    def test_are_not_those_that_began_since(self) -> None:
+        made = ledger(login(at=60), now=after(60))
+        assert made.gone([self.key], "mailhost", after(30), after(90)) == []
+
+    def test_are_not_those_of_another_host_nor_of_another_user_or_address(self) -> None:
+        made = ledger(structs.replace(login(), host="mail2"))
+        keys = [self.key, ("bob", "203.0.113.5"), ("alice@example.com", "203.0.113.6")]
+        assert made.gone(keys, "mailhost", after(3600), after(3900)) == []
+        assert kinds([*made.gone(keys, "mail2", after(3600), after(3900))]) == ["renewed"]
 
 
 class TestEvents:

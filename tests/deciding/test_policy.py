@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tests.moments import login
 from tracker.deciding.policy import GrantPolicy
@@ -71,3 +72,11 @@ def test_users_are_named_by_globs_in_any_case(glob: str) -> None:
 
 def test_a_user_who_is_not_named_earns_none() -> None:
     assert refusal(users=("bob",)) == "user alice@example.com is not in grants.users"
+
+
+def test_logins_that_anyone_can_make_up_earn_nothing() -> None:
+    made = GrantPolicy(GrantSettings(), forgeable={"courier": "a long name forges a login"})
+    refused = made.refusal(structs.replace(login(), format="courier"))
+    assert refused is not None
+    assert refused.startswith("courier: a long name forges a login; log.accept_forgeable ")
+    assert made.refusal(structs.replace(login(), format="dovecot")) is None

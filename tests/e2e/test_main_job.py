@@ -11,10 +11,8 @@ import poplib
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -22,11 +20,10 @@ import pytest
 
 from lab.clients import SmtpSession, pop3_login, pop3_session, rcpt
 from lab.dovecot import Dovecot
-from lab.network import Namespaces, Wire
+from lab.network import Wire
 from lab.popgate import Popgate
 from lab.postfix import Postfix
 from lab.processes import wait_for
-from tests.conftest import require
 from tracker.settings import PostfixSettings
 from tracker.writing import postfix as writing
 
@@ -73,27 +70,6 @@ class Host:
             check=True,
         ).stdout
         return {line.split()[0]: int(line.split()[1]) for line in listing.splitlines()}
-
-
-@pytest.fixture(scope="module")
-def wire() -> Iterator[Wire]:
-    require(Namespaces.unavailable())
-    with Namespaces() as made:
-        yield made
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as made:
-        yield made
-
-
-@pytest.fixture
-def folder(stack: ExitStack) -> Path:
-    """Not pytest's own: Postfix's and Dovecot's users must be able to pass through it."""
-    made = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="popgate-test-")))
-    made.chmod(0o755)
-    return made
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from tracker.reading.formats import packaged
+from tracker.reading.events import EventReader
+from tracker.reading.formats import find
 from tracker.reading.joining import SessionJoin
-from tracker.reading.scanner import Scanner
 from tracker.reading.timestamps import StampReader
 from tracker.records import Event, Login
 
@@ -15,24 +15,25 @@ FORGED = "203.0.113.66"
 """The address that attackers write into their names; it never connected."""
 
 
-def scanner() -> Scanner:
-    """A scanner of Dovecot's format on the evening of the recordings."""
-    return Scanner([packaged("dovecot")], StampReader(NOW, UTC))
+def reader(*formats: str) -> EventReader:
+    """A reader of these formats, by default Dovecot's, on the evening of the recordings."""
+    return EventReader(
+        [find(name, None) for name in formats or ("dovecot",)], StampReader(NOW, UTC)
+    )
 
 
-def events(text: str | bytes) -> list[Event]:
+def events(text: str | bytes, *formats: str) -> list[Event]:
     """The events of a text that ends with its last line's line feed."""
     block = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
-    return scanner().scan(block).events
+    return reader(*formats).read(block)
 
 
-def numbered(block: bytes) -> dict[int, Event]:
+def numbered(block: bytes, *formats: str) -> dict[int, Event]:
     """The events of a block by the number of their line, joined by session."""
     join = SessionJoin()
-    found = scanner().scan(block)
     return {
         block.count(b"\n", 0, start) + 1: join.join(event)
-        for event, start in zip(found.events, found.starts, strict=True)
+        for start, event in reader(*formats).placed(block)
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.reading.scanning import FORGED, events, logins, numbered, scanner
+from tests.reading.scanning import FORGED, events, logins, numbered, reader
 from tracker.records import Event, Login
 
 CORPUS = Path(__file__).parents[1] / "corpus"
@@ -138,18 +138,15 @@ def test_logs_of_other_servers_give_no_dovecot_event() -> None:
 @pytest.mark.parametrize("name", DEFAULT_ELEMENTS)
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000, 64 * 1024])
 def test_blocks_of_any_size_give_the_same_events(name: str, size: int) -> None:
-    whole = scanner().scan(log(name))
-    one = scanner()
+    whole = list(reader().placed(log(name)))
+    one = reader()
     at = 0
-    events: list[Event] = []
-    starts: list[int] = []
+    found: list[tuple[int, Event]] = []
     for block in blocks(log(name), size):
-        part = one.scan(block)
-        events += part.events
-        starts += [at + start for start in part.starts]
+        found += [(at + start, event) for start, event in one.placed(block)]
         at += len(block)
-    assert events == whole.events
-    assert starts == whole.starts
+    assert found == whole
+    assert reader().read(log(name)) == [event for _, event in whole]
 
 
 def blocks(data: bytes, size: int) -> list[bytes]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import os
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +19,9 @@ from freezegun import freeze_time
 
 from tracker.errors import ReadingError
 from tracker.reading.scanner import LONGEST_LINE
-from tracker.reading.sources.files import QUIET, FileSource
+from tracker.reading.sources import listing
+from tracker.reading.sources.files import MOST, QUIET, FileSource
+from tracker.reading.sources.rotated import neighbours
 from tracker.records import Position
 
 OLD = 1_000_000_000.0
@@ -222,6 +226,54 @@ def test_no_file_between_two_that_are_read_is_let_go_of(log: Log) -> None:
         assert log.poll() == []
 
 
+def rotate_when_listed(log: Log, monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
+    """The next look lists the rotated files, and then the log is rotated."""
+    done = False
+
+    def listed(path: str) -> list[str]:
+        nonlocal done
+        names = neighbours(path)
+        if not done:
+            done = True
+            log.rename()
+            lines.extend(log.append(2))
+        return names
+
+    monkeypatch.setattr(listing, "neighbours", listed)
+
+
+def test_a_rotation_in_the_middle_of_a_look(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    log.append(2)
+    log.poll()
+    log.rename()
+    lines = log.append(2)
+    rotate_when_listed(log, monkeypatch, lines)
+    assert log.poll() == lines
+
+
+def test_a_rotation_in_the_middle_of_a_restart(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    log.append(2)
+    log.rename()
+    log.append(2)
+    log.poll()
+    lines = log.append(2)
+    log.restart()
+    rotate_when_listed(log, monkeypatch, lines)
+    assert log.poll() == lines
+
+
+def test_many_quick_rotations_keep_few_files_open(log: Log) -> None:
+    lines: list[str] = []
+    for _ in range(3 * MOST):
+        lines += log.append(1)
+        log.poll()
+        log.rename()
+    assert log.read == lines
+    assert len(log.source.positions()) <= MOST + 1
+    log.restart()
+    assert log.poll() == []
+
+
 @pytest.mark.parametrize("lines", [0, 3])
 def test_two_rotations_within_one_pause(log: Log, lines: int) -> None:
     log.append(2)
@@ -368,18 +420,44 @@ def test_a_link_that_is_pointed_elsewhere(tmp_path: Path) -> None:
     log.source.close()
 
 
-@pytest.mark.parametrize("name", ["mail.log-20261123", "mail.log-20261123.gz", "mail.log.2.gz"])
-def test_rotated_names(log: Log, name: str) -> None:
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".xz": lzma.compress,
+    ".bz2": bz2.compress,
+}
+
+
+@pytest.mark.parametrize("end", ["", *PACKERS])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mail.log.2",
+        "mail.log-20261123",
+        "mail.log.20261123",
+        "mail.log-2026112308",
+        "mail.log-20261123-1764000000",
+        "mail.1.log",
+        "mail-20261123.log",
+    ],
+)
+def test_rotated_names(log: Log, name: str, end: str) -> None:
     log.append(2)
     log.poll()
     saved = log.append(2)
     content = log.path.read_bytes()
     log.path.unlink()
-    rotated = log.path.with_name(name)
-    rotated.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    rotated = log.path.with_name(name + end)
+    rotated.write_bytes(PACKERS[end](content) if end else content)
     new = log.append(1)
     log.restart()
     assert log.poll() == saved + new
+
+
+@pytest.mark.parametrize("name", ["mail.log.1.zst", "mail.log.old", "mail.logs.1", "xmail.log.1"])
+def test_names_of_other_files(log: Log, name: str) -> None:
+    log.append(1, log.path.with_name(name))
+    lines = log.append(1)
+    assert log.poll() == lines
 
 
 def test_dated_neighbours_are_read_in_the_order_of_their_dates(log: Log) -> None:
@@ -397,9 +475,12 @@ def test_a_neighbour_that_is_no_file_does_not_stop_the_log(log: Log) -> None:
     assert log.poll() == lines
 
 
-def test_a_damaged_gz_does_not_stop_the_log(log: Log) -> None:
-    log.neighbour(1, packed=True).write_bytes(gzip.compress(b"a line\n" * 1000)[:40])
-    log.neighbour(2, packed=True).write_bytes(b"no gzip at all")
+def test_a_damaged_packed_file_does_not_stop_the_log(log: Log) -> None:
+    for number, (end, pack) in enumerate(PACKERS.items()):
+        name = f"{log.path.name}.{2 * number + 1}{end}"
+        log.path.with_name(name).write_bytes(pack(b"a line\n" * 1000)[:40])
+        name = f"{log.path.name}.{2 * number + 2}{end}"
+        log.path.with_name(name).write_bytes(b"not packed at all")
     lines = log.append(2)
     assert log.poll() == lines
 

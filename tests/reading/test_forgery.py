@@ -7,17 +7,13 @@ and for what is no UTF-8, the auth process does so at 64, the mail process write
 
 from __future__ import annotations
 
-import importlib
 import re
-import time
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.reading.scanning import FORGED, events, logins, scanner
-from tracker.reading.formats import packaged
+from tests.reading.scanning import FORGED, events, logins
 from tracker.reading.timestamps import STAMP
 from tracker.records import Event, Failed, Login, Logout
 
@@ -324,75 +320,3 @@ def test_any_bytes_are_read_without_a_fault(block: bytes) -> None:
 def test_bytes_without_a_stamp_give_nothing(block: bytes) -> None:
     if not LOOKS_LIKE_A_LINE.search(block):
         assert events(block + b"\n") == []
-
-
-# A line costs no more than its length, whatever stands in it
-
-_PARSER: Any = importlib.import_module("re._parser")
-
-
-def unbounded(parsed: Any) -> list[str]:
-    """The quantifiers in a parsed pattern that can give back as much as they like."""
-    found: list[str] = []
-    for operation, argument in parsed:
-        name = str(operation)
-        if name in {"MAX_REPEAT", "MIN_REPEAT"} and argument[1] is _PARSER.MAXREPEAT:
-            found.append(name)
-        for inner in _inner(argument):
-            found += unbounded(inner)
-    return found
-
-
-def _inner(argument: Any) -> list[Any]:
-    if isinstance(argument, _PARSER.SubPattern):
-        return [argument]
-    if isinstance(argument, tuple | list):
-        return [inner for one in argument for inner in _inner(one)]
-    return []
-
-
-def test_unbounded_quantifiers_are_found() -> None:
-    assert unbounded(_PARSER.parse("(?:a|b(?=c+))d*?")) == ["MAX_REPEAT", "MIN_REPEAT"]
-    assert unbounded(_PARSER.parse("a++(?:b{1,9}|c*+)[*+]")) == []
-
-
-def test_every_quantifier_is_bounded_or_possessive() -> None:
-    for pattern in packaged("dovecot").patterns:
-        assert unbounded(_PARSER.parse(pattern.regex)) == [], pattern.regex
-    for style in scanner()._styles:
-        assert unbounded(_PARSER.parse(style.regex.pattern)) == []
-        assert unbounded(_PARSER.parse(style.looks.pattern)) == []
-
-
-REPEATED = {
-    "a login": "pop3-login: Login: user=<{>, method=PLAIN, rip=1.1.1.1}",
-    "a login with sessions": "pop3-login: Login: user=<{>, rip=::, session=<>}",
-    "a refused login": "pop3-login: Disconnected: x (auth failed): user=<{>, rip=::, session=<a}",
-    "a reason": "pop3-login: Disconnected: {(auth failed: }",
-    "a logout": "imap({)<1><a>: }",
-    "a logout of sessions": "imap({)<1><a}",
-    "parentheses": "imap({(})",
-    "brackets": "imap({<>})",
-    "auth": "auth: static({,1.1.1.1,<a>): }",
-    "auth 2.4": "auth({,1.1.1.1,sasl:plain)<a}",
-    "a proxy": "pop3-login: proxy(a): Disconnected by server ({): user=<a}",
-}
-
-
-@pytest.mark.parametrize("name", REPEATED)
-def test_a_line_of_eight_times_the_length_costs_no_more_than_that(name: str) -> None:
-    start, _, rest = REPEATED[name].partition("{")
-    piece = rest.removesuffix(")").removesuffix("}")
-    one = scanner()
-
-    def seconds(length: int) -> float:
-        text = (piece * (length // len(piece) + 1))[:length]
-        block = f"{HEADS['rfc3164']}{start}{text}\n".encode() * 4
-        best = 1.0
-        for _ in range(5):
-            begin = time.perf_counter()
-            one.scan(block)
-            best = min(best, time.perf_counter() - begin)
-        return best
-
-    assert seconds(8 * 8000) < 8 * 4 * seconds(8000)

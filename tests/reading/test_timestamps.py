@@ -26,7 +26,7 @@ def at(text: str) -> datetime:
 
 def read(stamp: str, now: str | datetime = NOW, zone: ZoneInfo | timezone | None = UTC) -> datetime:
     """The moment of a stamp that is one; it is in UTC."""
-    moment = StampReader(at(now) if isinstance(now, str) else now, zone).read(stamp)
+    moment = StampReader(at(now) if isinstance(now, str) else now, zone).moment(stamp)
     assert moment is not None
     assert moment.tzinfo is UTC
     return moment
@@ -102,6 +102,21 @@ def test_a_stamp_with_a_year(stamp: str, moment: str) -> None:
     assert read(stamp) == at(moment)
 
 
+@pytest.mark.parametrize(
+    ("stamp", "moment"),
+    [
+        ("Nov 24 2026 08:45:28", "2026-11-24 08:45:28"),
+        ("Nov  4 2026 08:45:28", "2026-11-04 08:45:28"),
+        ("Apr 24 2025 08:45:28", "2025-04-24 08:45:28"),
+    ],
+)
+def test_a_stamp_with_the_year_behind_the_day(stamp: str, moment: str) -> None:
+    reader = StampReader(NOW, UTC)
+    assert reader.moment(stamp) == at(moment)
+    assert reader.read(stamp) == (at(moment), None)
+    assert reader.read(f"{stamp} mailhost") == (at(moment), "mailhost")
+
+
 @pytest.mark.parametrize("digits", range(1, 10))
 def test_fractions_of_one_to_nine_digits(digits: int) -> None:
     stamp = f"2026-11-24T08:45:28.{'123456789'[:digits]}Z"
@@ -135,9 +150,9 @@ def test_an_hour_that_comes_twice_is_the_one_nearest_to_now(stamp: str) -> None:
 def test_the_second_of_two_equal_hours_is_not_remembered_as_the_first() -> None:
     reader = StampReader(at("2026-10-25 00:30:01"), BERLIN)
     stamp = "Oct 25 02:30:00"
-    assert reader.read(stamp) == at("2026-10-25 00:30:00")
+    assert reader.moment(stamp) == at("2026-10-25 00:30:00")
     reader.set_now(at("2026-10-25 01:30:01"))
-    assert reader.read(stamp) == at("2026-10-25 01:30:00")
+    assert reader.moment(stamp) == at("2026-10-25 01:30:00")
 
 
 @pytest.mark.parametrize("stamp", ["Mar 29 02:30:00", "2026-03-29 02:30:00"])
@@ -170,19 +185,19 @@ def test_an_hour_that_does_not_exist_gives_a_moment_beside_it(stamp: str) -> Non
     ],
 )
 def test_what_is_no_stamp_gives_none(stamp: str) -> None:
-    assert StampReader(NOW, UTC).read(stamp) is None
+    assert StampReader(NOW, UTC).moment(stamp) is None
 
 
 @pytest.mark.parametrize("stamp", ["0001-01-01 00:00:00", "9999-12-31 23:59:59"])
 @pytest.mark.parametrize("zone", [None, BERLIN, ZoneInfo("Pacific/Auckland")])
 def test_the_ends_of_the_calendar_raise_nothing(stamp: str, zone: ZoneInfo | None) -> None:
-    moment = StampReader(NOW, zone).read(stamp)
+    moment = StampReader(NOW, zone).moment(stamp)
     assert moment is None or moment <= NOW
 
 
 @given(st.from_regex(re.compile(STAMP, re.ASCII), fullmatch=True))
 def test_whatever_looks_like_a_stamp_gives_a_moment_or_none(stamp: str) -> None:
-    moment = StampReader(NOW, BERLIN).read(stamp)
+    moment = StampReader(NOW, BERLIN).moment(stamp)
     assert moment is None or moment <= NOW + FUTURE
 
 
@@ -195,10 +210,10 @@ def test_a_stamp_of_the_future_is_now() -> None:
 
 def test_a_stamp_of_the_future_is_not_remembered() -> None:
     reader = StampReader(NOW, UTC)
-    reader.read("2026-11-24T09:00:00Z")
+    reader.moment("2026-11-24T09:00:00Z")
     later = at("2026-11-24 09:00:01")
     reader.set_now(later)
-    assert reader.read("2026-11-24T09:00:00Z") == at("2026-11-24 09:00:00")
+    assert reader.moment("2026-11-24T09:00:00Z") == at("2026-11-24 09:00:00")
 
 
 @given(st.lists(st.integers(0, 86399), max_size=30))
@@ -210,28 +225,61 @@ def test_one_reader_reads_many_stamps_as_a_new_one_reads_each(seconds: list[int]
         for second in seconds:
             clock = f"{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"
             stamp = f"{now:%b} {now.day:2} {clock}"
-            assert reader.read(stamp) == StampReader(now, BERLIN).read(stamp)
+            assert reader.moment(stamp) == StampReader(now, BERLIN).moment(stamp)
 
 
 def test_when_the_clock_steps_back_what_lies_ahead_of_it_is_now() -> None:
     reader = StampReader(NOW, UTC)
-    assert reader.read("Nov 24 08:45:20") == at("2026-11-24 08:45:20")
+    assert reader.moment("Nov 24 08:45:20") == at("2026-11-24 08:45:20")
     back = NOW - timedelta(hours=1)
     reader.set_now(back)
-    assert reader.read("Nov 24 08:45:20") == back
+    assert reader.moment("Nov 24 08:45:20") == back
 
 
 def test_a_year_later_the_same_stamp_is_of_that_year() -> None:
     reader = StampReader(NOW, UTC)
-    assert reader.read("Nov 24 08:45:20") == at("2026-11-24 08:45:20")
+    assert reader.moment("Nov 24 08:45:20") == at("2026-11-24 08:45:20")
     reader.set_now(NOW + timedelta(days=365))
-    assert reader.read("Nov 24 08:45:20") == at("2027-11-24 08:45:20")
+    assert reader.moment("Nov 24 08:45:20") == at("2027-11-24 08:45:20")
 
 
 def test_memory_is_bounded() -> None:
     reader = StampReader(NOW, UTC)
     for minute in range(10_000):
         moment = NOW - timedelta(minutes=minute)
-        reader.read(f"{moment:%b} {moment.day:2} {moment:%H:%M:%S}")
+        reader.moment(f"{moment:%b} {moment.day:2} {moment:%H:%M:%S}")
     assert len(reader._minutes) <= 1440
     assert len(reader._hours) <= 1440
+
+
+@pytest.mark.parametrize(
+    ("stamp", "fraction"),
+    [
+        ("1795509928", ""),
+        ("1795509928.5", ".5"),
+        ("1795509928481", ".481"),
+        ("1795509928.481932", ".481932"),
+        ("1795509928481932", ".481932"),
+    ],
+)
+def test_seconds_since_1970(stamp: str, fraction: str) -> None:
+    reader = StampReader(NOW, BERLIN)
+    assert reader.moment(stamp) == datetime.fromisoformat(f"2026-11-24T08:45:28{fraction}+00:00")
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        "2026-11-24T08:45:28.481932+00:00",
+        "2026-11-24T09:45:28+01:00",
+        "2026-11-24 09:45:28",
+        "Nov 24 09:45:28",
+        "1795509928",
+    ],
+)
+@pytest.mark.parametrize("host", ["mailhost", "10.20.30.40", "2001:db8::5", None])
+def test_the_host_stands_behind_the_stamp(stamp: str, host: str | None) -> None:
+    reader = StampReader(NOW, BERLIN)
+    for _ in range(2):  # the second time from memory
+        text = stamp if host is None else f"{stamp} {host}"
+        assert reader.read(text) == (reader.moment(stamp), host)

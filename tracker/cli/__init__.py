@@ -20,6 +20,7 @@ _COMMANDS = {
     "once": ("tracker.cli.work", "Read what is new, expire, publish, commit, and end (cron)."),
     "expire": ("tracker.cli.work", "End grants that are over, whoever should have done it."),
     "scan": ("tracker.cli.scan", "Print the logins, logouts and failures in log files."),
+    "formats": ("tracker.cli.formats", "List the log formats; tell which one fits a log."),
     "list": ("tracker.cli.grants", "List the grants in force."),
     "allow": ("tracker.cli.grants", "Let an address send for some time."),
     "revoke": ("tracker.cli.grants", "End the grants of an address or a user at once."),

@@ -20,17 +20,21 @@ def check(config_file: Path) -> None:
     """Read configuration, trusted list and the lists of senders, and report every fault."""
     from tracker import config as settings
     from tracker.engine import read_trusted
-    from tracker.reading.formats import packaged
+    from tracker.host import utc_now
+    from tracker.reading.follow import absent
+    from tracker.reading.selecting import select
     from tracker.standing import listed
 
     found = settings.load(config_file)
-    packaged(found.log.format)
+    select(found.log, utc_now())
     trusted, _ = read_trusted(found.trusted.file)
     counts = [len(entries) for entries in listed(found)]
     click.echo(f"{config_file}: good")
     entries = len(trusted.entries)
     there = "" if found.trusted.file.exists() else " (no such file)"
     click.echo(f"{found.trusted.file}: {entries} entries{there}")
+    for line in absent(found.log):
+        click.echo(line)
     names = ("local domains", "exceptions", "on the white list", "on the black list")
     shown = [f"{count} {name}" for count, name in zip(counts, names, strict=True) if count]
     if shown:

@@ -8,9 +8,10 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 import click
@@ -18,25 +19,31 @@ import click
 from tracker.cli.common import json_option
 
 if TYPE_CHECKING:
-    from tracker.reading.scanner import Scanner
+    from tracker.reading.events import EventReader
     from tracker.records import Event
 
 _Show = Callable[[int, "Event"], str]
 
 _LARGE = 50_000_000
 _DRAWN_EVERY = 0.1
-_KINDS = ("login", "logout", "failed")
+_KINDS = ("login", "logout", "failed", "restart")
 _ROW = "{:>9}  {:25}  {:6}  {:10}  {:39}  {}"
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True)
-@click.option("--format", "format_name", default="dovecot", show_default=True, help="Who wrote it.")
+@click.option(
+    "--format",
+    "format_names",
+    default="dovecot",
+    show_default=True,
+    help="Who wrote it: formats with commas between them, or auto.",
+)
 @click.option("--timezone", default="", help="The zone of stamps that name none.")
 @click.option("--summary", is_flag=True, help="Print the summary alone.")
 @json_option
 def scan(
-    files: tuple[str, ...], format_name: str, timezone: str, summary: bool, as_json: bool
+    files: tuple[str, ...], format_names: str, timezone: str, summary: bool, as_json: bool
 ) -> None:
     """Print the logins, logouts and failures in FILES; - is standard input, .gz is unpacked.
 
@@ -46,9 +53,10 @@ def scan(
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     from tracker.host import utc_now
-    from tracker.reading.formats import packaged
-    from tracker.reading.scanner import Scanner
+    from tracker.reading.events import EventReader
+    from tracker.reading.selecting import select
     from tracker.reading.timestamps import StampReader
+    from tracker.settings import LogSettings
 
     zone: tzinfo | None = None
     if timezone:
@@ -56,7 +64,8 @@ def scan(
             zone = ZoneInfo(timezone)
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise click.UsageError(f"--timezone {timezone}: no such zone") from error
-    scanner = Scanner([packaged(format_name)], StampReader(utc_now(), zone))
+    settings = LogSettings(files=tuple(map(Path, files)), format=format_names)
+    reader = EventReader(select(settings, utc_now()), StampReader(utc_now(), zone))
     counts = dict.fromkeys((*_KINDS, "lines", "bytes"), 0)
     gc.disable()  # events hold no cycles, and there are millions of them
     started = time.perf_counter()
@@ -66,44 +75,69 @@ def scan(
         show: _Show | None = None
         if not summary:
             named = {"file": file} if len(files) > 1 else {}
-            show = partial(_json_row, format_name, named) if as_json else _text_row
-        _scan_file(file, scanner, counts, show)
+            show = partial(_json_row, named) if as_json else _text_row
+        _scan_file(file, reader, counts, show)
     seconds = time.perf_counter() - started
     _summarise(counts, seconds, as_json=as_json and summary)
 
 
-def _scan_file(file: str, scanner: Scanner, counts: dict[str, int], show: _Show | None) -> None:
+def _scan_file(file: str, reader: EventReader, counts: dict[str, int], show: _Show | None) -> None:
     from tracker.errors import ReadingError
-    from tracker.reading.joining import SessionJoin
 
-    join = SessionJoin()
-    first = 1
     try:
         with ExitStack() as stack:
             source, size = _open(file, stack)
             bar = _progress(file, size, stack)
             # Rows on a terminal go where the bar stands; it is drawn again below them.
             clear = "\r\x1b[2K" if bar is not None and sys.stdout.isatty() else ""
-            for block in _blocks(source):
-                found = scanner.scan(block)
-                for kind, number in Counter(map(type, found.events)).items():
+            blocks = _blocks(source)
+            read = (
+                reader.read_ahead(blocks) if show is None else _shown(reader, blocks, show, clear)
+            )
+            for block, events in read:
+                for kind, number in Counter(map(type, events)).items():
                     counts[kind.__name__.lower()] += number
-                if show is not None and found.events:
-                    line, at, rows = first, 0, [clear]
-                    for event, start in zip(found.events, found.starts, strict=True):
-                        line += block.count(b"\n", at, start)
-                        at = start
-                        rows.append(show(line, join.join(event)))
-                    sys.stdout.write("".join(rows))
-                lines = block.count(b"\n")
-                first += lines
-                counts["lines"] += lines
+                counts["lines"] += block.count(b"\n")
                 counts["bytes"] += len(block)
                 if bar is not None:
                     sys.stdout.flush()
                     bar(source)
     except BrokenPipeError:
         raise
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ReadingError(f"{file}: cannot be read: {reason}") from error
+
+
+def _shown(
+    reader: EventReader, blocks: Iterable[bytes], show: _Show, clear: str
+) -> Iterator[tuple[bytes, list[Event]]]:
+    """Each block with its events, once they are printed, each with the number of its line."""
+    from tracker.reading.joining import SessionJoin
+
+    join = SessionJoin()
+    first = 1
+    for block in blocks:
+        line, at, rows, events = first, 0, [clear], []
+        for start, event in reader.placed(block):
+            line += block.count(b"\n", at, start)
+            at = start
+            events.append(join.join(event))
+            rows.append(show(line, events[-1]))
+        if events:
+            sys.stdout.write("".join(rows))
+        yield block, events
+        first += block.count(b"\n")
+
+
+def blocks_of(file: str) -> Iterator[bytes]:
+    """The lines of a file, in blocks. Raises ReadingError."""
+    from tracker.errors import ReadingError
+
+    try:
+        with ExitStack() as stack:
+            source, _ = _open(file, stack)
+            yield from _blocks(source)
     except (OSError, EOFError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ReadingError(f"{file}: cannot be read: {reason}") from error
@@ -179,7 +213,7 @@ def _progress(file: str, size: int, stack: ExitStack) -> Callable[[IO[bytes]], N
     return draw
 
 
-def _json_row(format_name: str, named: dict[str, str], line: int, event: Event) -> str:
+def _json_row(named: dict[str, str], line: int, event: Event) -> str:
     import json
 
     row = {
@@ -191,7 +225,7 @@ def _json_row(format_name: str, named: dict[str, str], line: int, event: Event) 
         "user": event.user,
         "address": event.address,
         "session": event.session,
-        "format": format_name,
+        "format": event.format,
     }
     return json.dumps(row) + "\n"
 
@@ -212,7 +246,8 @@ def _summarise(counts: dict[str, int], seconds: float, *, as_json: bool) -> None
 
         click.echo(json.dumps({**counts, "seconds": round(seconds, 3)}), err=True)
         return
-    events = ", ".join(f"{counts[kind]} {kind}" for kind in _KINDS)
+    shown = [kind for kind in _KINDS if counts[kind] or kind != "restart"]
+    events = ", ".join(f"{counts[kind]} {kind}" for kind in shown)
     click.echo(
         f"{counts['lines']} lines: {events}; {counts['bytes']} bytes in {seconds:.2f} s", err=True
     )

@@ -14,14 +14,18 @@ from tracker.cli.common import config_option, log_to_stderr, settings_of
 def run(config_file: Path) -> None:
     """Follow the log and keep the tables, in the foreground, until SIGTERM or SIGINT.
 
+    Where standard input is read (log.files = ["-"]), its end is the end too.
+
     SIGHUP reads configuration and trusted list anew; when they are bad, the old ones stay.
     """
     import asyncio
 
+    from tracker.host import open_many_files
     from tracker.service import Service
 
     log_to_stderr()
     settings_of(config_file)
+    open_many_files()
     asyncio.run(Service(config_file).run())
 
 
@@ -30,10 +34,16 @@ def run(config_file: Path) -> None:
 def once(config_file: Path) -> None:
     """Read what is new in the log, expire, publish, commit, and end: for cron."""
     from tracker.engine import Engine
-    from tracker.errors import ReadingError
+    from tracker.errors import ConfigError, ReadingError
+    from tracker.host import open_many_files
 
     log_to_stderr()
-    engine = Engine(settings_of(config_file), follow=True)
+    settings = settings_of(config_file)
+    if any(str(path) == "-" for path in settings.log.files):
+        text = 'log.files = ["-"]: standard input has no end to wait for: popgate run reads it'
+        raise ConfigError([f"{config_file}: {text}"])
+    open_many_files()
+    engine = Engine(settings, follow=True)
     try:
         other = engine.store.claim()
         if other is not None:

@@ -26,6 +26,7 @@ from tracker.records import (
     Grant,
     Login,
     Logout,
+    Restart,
     Session,
 )
 
@@ -44,6 +45,7 @@ class Ledger:
         self._policy = policy
         self._by_address: dict[str, dict[str, Grant]] = {}
         self._open: dict[str, _Key] = {}
+        self._open_of: dict[str, set[str]] = {}
         self._ended = {one.session: one.time for one in ended}
         self._heap: list[tuple[datetime, str, str]] = []
         self._count = 0
@@ -52,6 +54,10 @@ class Ledger:
 
     def __len__(self) -> int:
         return self._count
+
+    def has_sessions(self) -> bool:
+        """Whether any session counts as open."""
+        return bool(self._open)
 
     def grants(self) -> Iterator[Grant]:
         """Every grant, in no order."""
@@ -66,8 +72,16 @@ class Ledger:
         """What the event changes. An event from the future counts as of now."""
         if isinstance(event, Login):
             return self._login(event, min(event.time, now), now)
-        if isinstance(event, Logout) and event.session and self._policy.while_connected:
-            return [self._logout(event.session, min(event.time, now))]
+        if not self._policy.while_connected:
+            return []
+        time = min(event.time, now)
+        if isinstance(event, Restart):
+            return [*self._end_all(list(self._open), event, time)]
+        if isinstance(event, Logout):
+            if event.session:
+                return [self._logout(event.session, time)]
+            # It is one of the user's sessions that ended, and nobody knows which.
+            return [*self._end_all(self._open_of.get(event.user or "?", ()), event, time)]
         return []
 
     def _login(self, login: Login, time: datetime, now: datetime) -> list[Change | Ended]:
@@ -88,7 +102,8 @@ class Ledger:
                     # Ids are unique but where a proxy makes them up: when the other session ended
                     # is not known, so no window begins there.
                     changes.append(self._end(login.session, None, now))
-                sessions = (*sessions, Session(login.session, time))
+                opened = Session(login.session, time, login.host, login.format)
+                sessions = (*sessions, opened)
         grant = self._bounded(
             Grant(
                 address=address,
@@ -112,6 +127,32 @@ class Ledger:
             return self._end(session, time + self._policy.window, time)
         self._ended[session] = time
         return Ended(session, time)
+
+    def _end_all(self, sessions: Iterable[str], event: Event, time: datetime) -> Iterator[Change]:
+        """Close those of the sessions that the event's server told of before."""
+        for session in list(sessions):
+            address, user = self._open[session]
+            grant = self._by_address[address][user]
+            began = next(one for one in grant.sessions if one.id == session)
+            if (began.host, began.format) == (event.host, event.format) and began.started <= time:
+                yield self._end(session, time + self._policy.window, time)
+
+    def gone(
+        self, keys: Iterable[tuple[str, str]], host: str, last_seen: datetime, now: datetime
+    ) -> list[Change]:
+        """Close the sessions of each user and address that the server on `host` listed at
+        `last_seen` and lists no more. The window begins there: nobody knows of a later moment."""
+        changes: list[Change] = []
+        for user, host_address in keys:
+            address = self._policy.subject(host_address)
+            grant = self._by_address.get(address, {}).get(user)
+            changes += [
+                self._end(one.id, last_seen + self._policy.window, now)
+                for one in (grant.sessions if grant else ())
+                if one.started <= last_seen
+                and (one.host is None or one.host.partition(".")[0] == host)
+            ]
+        return changes
 
     def _end(self, session: str, until: datetime | None, now: datetime) -> Change:
         """Close an open session; the window it leaves behind ends at `until`."""
@@ -237,10 +278,10 @@ class Ledger:
         old = users.get(grant.user)
         self._count += old is None
         users[grant.user] = grant
-        for session in old.sessions if old else ():
-            self._open.pop(session.id, None)
+        self._close(old)
         for session in grant.sessions:
             self._open[session.id] = (grant.address, grant.user)
+            self._open_of.setdefault(grant.user, set()).add(session.id)
         if old is None or old.expires != grant.expires:
             heapq.heappush(self._heap, (grant.expires, grant.address, grant.user))
             if len(self._heap) > 2 * self._count + 1024:
@@ -253,9 +294,19 @@ class Ledger:
         if not users:
             del self._by_address[grant.address]
         self._count -= 1
+        self._close(grant)
+        return Change("removed", grant, why)
+
+    def _close(self, grant: Grant | None) -> None:
+        """Take a grant's sessions out of the indexes."""
+        if grant is None or not grant.sessions:
+            return
+        of_user = self._open_of[grant.user]
         for session in grant.sessions:
             self._open.pop(session.id, None)
-        return Change("removed", grant, why)
+            of_user.discard(session.id)
+        if not of_user:
+            del self._open_of[grant.user]
 
 
 class _Expiries(Mapping[str, datetime]):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from functools import lru_cache
 
@@ -29,8 +29,15 @@ _NOBODY = ("0.0.0.0/8", "224.0.0.0/3", "::/128", "ff00::/8")
 class GrantPolicy:
     """The settings of grants, made ready to be asked for each login."""
 
-    def __init__(self, settings: GrantSettings, own: Iterable[str] = ()) -> None:
-        """`own`: the host's own addresses, which `refuse = ["own"]` means."""
+    def __init__(
+        self,
+        settings: GrantSettings,
+        own: Iterable[str] = (),
+        forgeable: Mapping[str, str] | None = None,
+    ) -> None:
+        """`own`: the host's own addresses, which `refuse = ["own"]` means. `forgeable`: log formats
+        whose logins anyone could have made up and that the admin does not accept, and why."""
+        self._forgeable = dict(forgeable or {})
         self.window: timedelta = settings.window
         self.max_session: timedelta = settings.max_session
         self.while_connected = settings.while_connected
@@ -56,12 +63,16 @@ class GrantPolicy:
             return f"service {login.service} is not in grants.services"
         if login.address is None:
             return "the line has no address"
-        user = login.user or ""
+        if why := self._forgeable.get(login.format):
+            return f"{login.format}: {why}; log.accept_forgeable takes such logins"
+        return self._refused_user(login.user or "") or self.refused_address(login.address)
+
+    def _refused_user(self, user: str) -> str | None:
         if not self._users.fullmatch(user):
             return f"user {user} is not in grants.users"
         if self._exclude_users.fullmatch(user):
             return f"user {user} is in grants.exclude_users"
-        return self.refused_address(login.address)
+        return None
 
     def _refused_address(self, address: str) -> str | None:
         packed = _packed(address)

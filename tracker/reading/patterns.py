@@ -6,13 +6,16 @@ from typing import Literal
 
 from msgspec import Struct
 
-Kind = Literal["login", "logout", "failed"]
-FIELDS = ("service", "user", "address", "session")
-"""The groups that every pattern has, in the order of an event's fields."""
+Kind = Literal["login", "logout", "failed", "connect", "restart"]
+"""`connect`: an address that a later line of the same process refers to. `restart`: the server
+began anew, so none of its sessions is open any more."""
+
+FIELDS = ("stamp", "service", "user", "address", "session", "pid")
+"""The names that groups may have."""
 
 
 class Example(Struct, frozen=True, forbid_unknown_fields=True):
-    """A line and what it must give."""
+    """A line, or several that belong together, and what the last one must give."""
 
     line: str
     event: Kind
@@ -23,26 +26,46 @@ class Example(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CounterExample(Struct, frozen=True, forbid_unknown_fields=True):
-    """A line that must give no login."""
+    """A line, or several, that must give no login."""
 
     line: str
     why: str
 
 
+class Guard(Struct, frozen=True, forbid_unknown_fields=True):
+    """No login is believed for `seconds` after a message of `bytes` or more of the same server."""
+
+    bytes: int
+    seconds: int
+
+
 class Pattern(Struct, frozen=True):
-    """One way a server writes an event: a regular expression that has a group for each FIELD."""
+    """One way a server writes an event: a regular expression for PCRE2 with FIELDS as groups."""
 
     event: Kind
     regex: str
 
 
 class Format(Struct, frozen=True):
-    """How one server writes; `own_log`: also in a log file of its own, without host and tag."""
+    """How one server writes.
+
+    `tag`: its program's name in syslog, `own_log`: how a line of a log of its own begins; both are
+    regular expressions. `needles`: words of which one stands in every line of a login.
+    `services`: what popgate calls the services that the log names otherwise. `by_pid`: lines belong
+    together that the same process wrote. `forgeable`: why anyone can forge its logins.
+    """
 
     name: str
     title: str
-    tags: tuple[str, ...]
-    own_log: bool
+    versions: str
+    needles: tuple[str, ...]
+    tag: str | None
+    own_log: str | None
+    services: dict[str, str]
+    by_pid: bool
+    names_sessions: bool
+    forgeable: str | None
+    guard: Guard | None
     patterns: tuple[Pattern, ...]
     examples: tuple[Example, ...]
     counter_examples: tuple[CounterExample, ...]

@@ -1,57 +1,49 @@
 r"""Log bytes to events, fast; pure.
 
 A block is whole lines, each ended by \n and by nothing else: U+0085 or U+2028 in a user name do not
-end a line. It is read as Latin-1, so that a position in the text is a position in the bytes and no
-byte can fail; names are decoded as UTF-8 only where they are not ASCII.
-
-One regular expression walks the block for lines that start with stamp, host and a known tag (or
-with a stamp alone in a server's own log file); only there are the format's patterns tried, in their
-order, each anchored right behind. So nothing that a client sends can stand where a server's own
-words must.
+end a line. Blocks are bytes to the end: no byte can fail, and names are decoded as UTF-8 only where
+they are not ASCII. `expression.py` has the one expression that finds the lines, for all formats at
+once; `pcre.py` gives the groups of all matches in a block as one text, a group a line. No group can
+have a line feed in it, which is counted here for every block.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import timedelta
 from socket import AF_INET, inet_pton
 from typing import NamedTuple
 
-from msgspec import structs
-
 from tracker.addresses import canonical
-from tracker.reading.patterns import FIELDS, CounterExample, Example, Format
-from tracker.reading.timestamps import ISO, STAMP, YEARLESS, StampReader
-from tracker.records import Event, Failed, Login, Logout
+from tracker.reading.correlating import Part
+from tracker.reading.expression import COLUMNS, Route, build
+from tracker.reading.patterns import Format
+from tracker.reading.pcre import Expression, TooManyStepsError
+from tracker.reading.timestamps import StampReader
+from tracker.records import Event, Failed, Login, Logout, Restart
 
 LONGEST_LINE = 64 * 1024
 """Bytes of a line beyond which sources skip it unread."""
 
-_HOST = r"[^ ()<>\n]++"
-"""A host's name. In a server's own log `imap(USER)<PID>..` stands in its place, and a USER may say
-` dovecot: ` to pass for a line of syslog."""
+_KNOWN = 200_000
+_WIDTH = len(COLUMNS) + 1
+_RECORD = "".join(["${*MARK}\n", *(f"${n}\n" for n in range(2, _WIDTH)), "$0\n"]).encode()
+"""The mark, the groups from the second on, the whole line."""
 
-_EVENTS: dict[str, type[Event]] = {"login": Login, "logout": Logout, "failed": Failed}
+_EVENTS: dict[str | None, type[Event]] = {
+    "login": Login,
+    "logout": Logout,
+    "failed": Failed,
+    "restart": Restart,
+}
 
 
 class Scanned(NamedTuple):
-    """The events of a block, and for each the place in the block where its line begins."""
+    """What the lines of a block tell, and where in the block each of these lines begins, where that
+    was asked for. Items that are no events yet are for the `Correlator`."""
 
-    events: list[Event]
+    items: list[Event | Part]
     starts: list[int]
-
-
-class _Style(NamedTuple):
-    """One style of log: a regular expression for a whole line, from its \\n to its event.
-
-    `looks`: how any line of that style begins, whoever wrote it. `ends`: which event a match is, by
-    the number of its last group, and the numbers of the groups that hold stamp and FIELDS.
-    """
-
-    looks: re.Pattern[str]
-    regex: re.Pattern[str]
-    ends: dict[int, tuple[type[Event], tuple[int, ...]]]
 
 
 class Scanner:
@@ -59,116 +51,156 @@ class Scanner:
 
     def __init__(self, formats: Sequence[Format], stamps: StampReader) -> None:
         """`stamps` gives the events their time; its clock is set by the caller."""
+        pattern, routes = build(formats)
         self._stamps = stamps
-        self._styles = [style for one in formats for style in _styles(one)]
+        self._expression = Expression(pattern)
+        marked = {str(mark): route for mark, route in enumerate(routes)}
+        self._make = {
+            mark: (_EVENTS.get(route.event, Event), route.format.name)
+            for mark, route in marked.items()
+        }
+        self._unaligned = {mark: one for mark, one in marked.items() if not _aligned(one)}
+        self._parts = {mark: route for mark, route in marked.items() if not _plain(route)}
+        self.correlates = bool(self._parts)
+        self._addresses: dict[str, str | None] = {"": None}
+        self.given_up = 0
 
-    def scan(self, block: bytes) -> Scanned:
-        """The events in `block`, in the order of its lines. A last line needs its \\n too."""
-        text = "\n" + block.decode("latin-1")
-        passes = [self._pass(style, text) for style in self._styles_in(text)]
-        if len(passes) == 1:
-            return passes[0]
-        merged = sorted(
-            (pair for found in passes for pair in zip(found.starts, found.events, strict=True)),
-            key=lambda pair: pair[0],
-        )
-        return Scanned([event for _, event in merged], [start for start, _ in merged])
+    def scan(self, block: bytes, *, placed: bool = False) -> Scanned:
+        """What the lines of `block` tell, in their order. A last line needs its \\n too.
 
-    def _styles_in(self, text: str) -> list[_Style]:
-        """The styles of the first and the last line: a log does not change its style twice a block.
-
-        All of them where one of the two tells nothing.
+        `placed`: also tell where each line begins.
         """
-        last = text.rfind("\n", 0, len(text) - 1)
-        ends = [
-            [style for style in self._styles if style.looks.match(text, at)] for at in {0, last}
-        ]
-        if not all(ends):
-            return self._styles
-        return [style for style in self._styles if any(style in found for found in ends)]
+        items, lines = self._tell(self.match(block, placed=placed))
+        return Scanned(items, _places(block, lines) if placed else [])
 
-    def _pass(self, style: _Style, text: str) -> Scanned:
+    def match(self, block: bytes, *, placed: bool = False) -> list[str]:
+        """The records of all matches in `block`, for `items`: most of the work, and done outside of
+        Python, so it may go on in another thread meanwhile; but not in two at a time."""
+        record = _RECORD if placed else _RECORD.removesuffix(b"$0\n") + b"\n"
+        whole = self._records(block, record)
+        if whole is not None:
+            return [whole]
+        one_by_one = [self._records(line + b"\n", record) for line in block.split(b"\n")]
+        self.given_up += one_by_one.count(None)
+        return [text for text in one_by_one if text]
+
+    def items(self, matched: list[str]) -> list[Event | Part]:
+        """What the lines tell whose records `match` gave."""
+        return self._tell(matched)[0]
+
+    def _records(self, block: bytes, record: bytes) -> str | None:
+        """None when it cannot be told what is in the block."""
+        try:
+            found, text = self._expression.rewrite(block, record)
+        except TooManyStepsError:
+            return None
+        # A group that has a line feed in it would put all values behind it in wrong places.
+        return text if text.count("\n") == found * _WIDTH else None
+
+    def _tell(self, matched: list[str]) -> tuple[list[Event | Part], list[str]]:
+        items: list[Event | Part] = []
+        lines: list[str] = []
+        for text in matched:
+            values = text.split("\n")
+            self._align(values)
+            self._collect(values, items, lines, ascii_only=text.isascii())
+        return items, lines
+
+    def _align(self, values: list[str]) -> None:
+        """Put each field in its column, where a route has them otherwise."""
+        unaligned = self._unaligned
+        if unaligned.keys().isdisjoint(values[::_WIDTH]):
+            return
+        for at in range(0, len(values) - 1, _WIDTH):
+            route = unaligned.get(values[at])
+            if route is not None:
+                groups, old = route.groups, values[at : at + _WIDTH]
+                service = old[groups["service"] - 1] if "service" in groups else ""
+                values[at + 1 : at + _WIDTH - 1] = [
+                    old[groups["stamp"] - 1],
+                    route.format.services.get(service, service),
+                    *(old[groups[name] - 1] if name in groups else "" for name in COLUMNS[3:]),
+                ]
+
+    def _collect(
+        self, values: list[str], items: list[Event | Part], lines: list[str], *, ascii_only: bool
+    ) -> None:
         # One loop, nothing called that need not be: this is where a large log spends its time.
-        events: list[Event] = []
-        starts: list[int] = []
-        read, ends = self._stamps.read, style.ends
-        last, time = "", None
-        for match in style.regex.finditer(text):
-            make, groups = ends[match.lastindex or 0]
-            stamp, service, user, address, session = match.group(*groups)
+        makes, known, parts = self._make, self._addresses, self._parts
+        last, time, host = "", None, None
+        columns = iter(values)
+        for mark, stamp, service, user, address, session, pid, line in zip(
+            *[columns] * _WIDTH, strict=False
+        ):
             if stamp != last:
-                last, time = stamp, read(stamp)
+                last, (time, host) = stamp, self._stamps.read(stamp)
             if time is None:
                 continue
-            if address is not None:
-                try:
-                    inet_pton(AF_INET, address)  # most are IPv4, and this is what makes one so
-                except OSError:
-                    address = canonical(address)
-                    if address is None:
-                        continue
-            if not user:
-                user = None
-            elif not user.isascii():
-                user = user.encode("latin-1").decode("utf-8", "backslashreplace")
-            events.append(make(time, service, user, address, session))
-            starts.append(match.start())
-        return Scanned(events, starts)
+            if address not in known and not self._is_address(address):
+                continue
+            make, name = makes[mark]
+            event = make(
+                time,
+                service or None,
+                (user if ascii_only else _decoded(user)) or None,
+                known[address],
+                session or None,
+                host,
+                name,
+            )
+            items.append(event if mark not in parts else _part(parts[mark], event, pid))
+            lines.append(line)
+
+    def _is_address(self, text: str) -> bool:
+        """Whether it is an address, which is known from then on: most come more than once."""
+        try:
+            inet_pton(AF_INET, text)  # most are IPv4, and this is what makes one so
+            found: str | None = text
+        except OSError:
+            found = canonical(text)
+        if found is None:
+            return False
+        if len(self._addresses) >= _KNOWN:
+            self._addresses.clear()
+            self._addresses[""] = None
+        self._addresses[text] = found
+        return True
 
 
-def _styles(one: Format) -> Iterator[_Style]:
-    tags = "|".join(re.escape(tag) for tag in one.tags)
-    if tags:
-        # The reader of stamps says what is one; to find the line, its length is enough.
-        for stamp, found in ((YEARLESS, r"[A-Z][^\n]{14}"), (ISO, ISO)):
-            line = rf"{_HOST} (?:{tags})(?:\[[0-9]{{1,10}}+\]|): "
-            yield _style(one, rf"\n({stamp}) {_HOST} ", rf"\n({found}) {line}")
-        rfc5424 = rf"\n<[0-9]{{1,3}}+>1 ({STAMP}) {_HOST} "
-        message = r"[^ \n]++ [^ \n]++ (?:-|(?:\[(?:[^\]\\\n]|\\.)*+\])++) {1,2}(?:\xef\xbb\xbf)?"
-        yield _style(one, rfc5424, rf"{rfc5424}(?:{tags}) {message}")
-    if one.own_log:
-        own = rf"\n({STAMP}) (?=[a-z][a-z0-9-]*+[:(])"
-        yield _style(one, own, own)
+def _decoded(name: str) -> str:
+    return name.encode("latin-1").decode("utf-8", "backslashreplace")
 
 
-def _style(one: Format, looks: str, head: str) -> _Style:
-    """One expression for the style: its head, then the patterns, each closed by an empty group."""
-    ends: dict[int, tuple[type[Event], tuple[int, ...]]] = {}
-    bodies: list[str] = []
-    count = re.compile(head).groups
-    for number, pattern in enumerate(one.patterns):
-        text = pattern.regex
-        for field in FIELDS:
-            text = text.replace(f"(?P<{field}>", f"(?P<{field}_{number}>")
-        order = re.compile(text).groupindex
-        places = (1, *(count + order[f"{field}_{number}"] for field in FIELDS))
-        count += len(FIELDS) + 1
-        ends[count] = (_EVENTS[pattern.event], places)
-        bodies.append(f"(?:{text})()")
-    whole = re.compile(f"{head}(?:{'|'.join(bodies)})", re.ASCII)
-    return _Style(re.compile(looks, re.ASCII), whole, ends)
+def _aligned(route: Route) -> bool:
+    return route.aligned() and not route.format.services
 
 
-def prove(one: Format) -> Iterator[str]:
-    """The faults that a format's own examples show, one line each; none for a sound format."""
-    scanner = Scanner([one], StampReader(datetime(2026, 11, 24, 12, tzinfo=UTC), UTC))
-    for example in one.examples:
-        found = _first(scanner, example)
-        meant = (example.event, example.service, example.user, example.address, example.session)
-        if found != meant:
-            yield f"this example gives {found}, not {meant}: {example.line}"
-    for counter in one.counter_examples:
-        found = _first(scanner, counter)
-        if found is not None and found[0] == "login":
-            yield f"this counter-example ({counter.why}) gives a login: {counter.line}"
+def _plain(route: Route) -> bool:
+    """Whether its events need no other line."""
+    guarded = route.event == "login" and route.format.guard is not None
+    return route.event in {"login", "logout", "failed"} and not (guarded or route.format.by_pid)
 
 
-def _first(
-    scanner: Scanner, example: Example | CounterExample
-) -> tuple[str, str | None, str | None, str | None, str | None] | None:
-    events = scanner.scan(example.line.encode("utf-8", "surrogateescape") + b"\n").events
-    if not events:
-        return None
-    event = events[0]
-    kind = next(name for name, make in _EVENTS.items() if isinstance(event, make))
-    return (kind, *structs.astuple(event)[1:])
+def _part(route: Route, event: Event, pid: str) -> Part:
+    one = route.format
+    server = f"{event.host or ''}/{one.name}"
+    guard = one.guard if route.event is None else None
+    return Part(
+        server=server,
+        time=event.time,
+        process=f"{server}[{pid}]" if one.by_pid and pid else None,
+        address=event.address,
+        event=event if route.event in _EVENTS else None,
+        doubt=timedelta(seconds=guard.seconds) if guard else None,
+        named=one.names_sessions,
+    )
+
+
+def _places(block: bytes, lines: list[str]) -> list[int]:
+    """Where in the block each of the lines begins."""
+    text, at, places = b"\n" + block, 0, []
+    for line in lines:
+        at = text.index(b"\n" + line.encode("latin-1") + b"\n", at)
+        places.append(at)
+        at += 1
+    return places

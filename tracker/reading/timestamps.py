@@ -1,7 +1,9 @@
 """The stamps that syslog daemons and mail servers put before a line, read as aware UTC; pure.
 
 Known: RFC 3164 (`Nov 24 08:45:28`, no year, no zone), RFC 3339 and RFC 5424 (any offset and
-precision), Dovecot's own log (as RFC 3164), ISO without an offset (`2026-11-24 08:43:22`).
+precision), Dovecot's own log (as RFC 3164), ISO without an offset (`2026-11-24 08:43:22`), seconds
+since 1970 (with a fraction behind a dot or, as milliseconds and less, without one), and
+`Nov 24 2026 08:45:28`, which Apple's mail servers wrote.
 
 A stamp without a year takes the last year in which it is no more than a day ahead of now: in the
 year nearest to now, a line of seven months ago would be in the future and pass for one of now.
@@ -26,6 +28,8 @@ STAMP = f"(?:{YEARLESS}|{ISO})"
 where a stamp ends; the reader finds whether it is one."""
 
 _YEARLESS = re.compile(YEARLESS, re.ASCII)
+_EPOCH = re.compile(r"([0-9]{10})\.?([0-9]{0,9})", re.ASCII)
+_DATED = re.compile(rf"[A-Z][a-z][a-z] [ 0-9][0-9] [0-9]{{4}} {_TIME}", re.ASCII)
 FUTURE = timedelta(minutes=1)
 _AHEAD = timedelta(days=1)
 _KEPT = timedelta(minutes=10)
@@ -64,7 +68,29 @@ class StampReader:
         self._now = now
         self._limit = now + FUTURE
 
-    def read(self, stamp: str) -> datetime | None:
+    def read(self, text: str) -> tuple[datetime | None, str | None]:
+        """The moment that the stamp at the start of `text` names, and the host behind it."""
+        # What most lines have comes first and calls little: all time of a large log goes here.
+        try:
+            if text[0] >= "A":
+                seconds = self._minutes.get(text[:12])
+                if seconds is not None:
+                    return seconds[int(text[13:15])], text[16:] or None
+                end = 20 if text[11:12] == " " else 15  # behind the year, where there is one
+                return self.moment(text[:end]), text[end + 1 :] or None
+            stamp, _, host = text.partition(" ")
+            moment = datetime.fromisoformat(stamp)
+            if moment.tzinfo is UTC and moment <= self._limit:
+                return moment, host or None
+        except (ValueError, IndexError):
+            pass
+        stamp, _, host = text.partition(" ")
+        if stamp[4:5] == "-" and len(stamp) == 10:  # the time of day follows behind a blank
+            time, _, host = host.partition(" ")
+            stamp = f"{stamp} {time}"
+        return self.moment(stamp), host or None
+
+    def moment(self, stamp: str) -> datetime | None:
         """The moment that `stamp` names, at most now when it lies in the future."""
         try:
             if stamp[0] >= "A":
@@ -81,6 +107,9 @@ class StampReader:
         return moment
 
     def _iso(self, stamp: str) -> datetime | None:
+        if epoch := _EPOCH.fullmatch(stamp):
+            whole, fraction = int(epoch[1]), int((epoch[2] or "").ljust(6, "0")[:6])
+            return datetime.fromtimestamp(whole, UTC) + timedelta(microseconds=fraction)
         if stamp[17:19] == "60":  # a leap second has no place in datetime
             stamp = f"{stamp[:17]}59{stamp[19:]}"
         moment = datetime.fromisoformat(stamp)
@@ -92,6 +121,9 @@ class StampReader:
 
     def _yearless(self, stamp: str) -> datetime | None:
         """Takes the whole minute along, for the lines that follow."""
+        if _DATED.fullmatch(stamp):
+            month, day = _MONTHS.get(stamp[:3], 0), stamp[4:6].replace(" ", "0")
+            return self._iso(f"{stamp[7:11]}-{month:02}-{day} {stamp[12:]}")
         if not _YEARLESS.fullmatch(stamp):
             return None
         minute, hour = stamp[:12], stamp[:9]

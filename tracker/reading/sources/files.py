@@ -12,18 +12,25 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 from tracker.errors import ReadingError
-from tracker.reading.sources.opened import HEAD, Opened, fingerprint
-from tracker.reading.sources.rotated import head, neighbours
+from tracker.reading.sources.listing import Listing
+from tracker.reading.sources.opened import HEAD, Opened
+from tracker.reading.sources.rotated import packed
 from tracker.records import Position
 
 QUIET = 60.0
 """Seconds without growth after which a renamed file is let go of, once its successor has grown."""
+
+_TRIES = 20
+
+MOST = 32
+"""Files of one log that are kept open; what has so many successors has no writer any more."""
 
 
 class FileSource:
@@ -37,7 +44,7 @@ class FileSource:
     def __init__(self, path: Path, positions: list[Position], since: float) -> None:
         """`positions`: where reading stopped, the oldest file first. Without any, reading begins
         with the rotated files that were written to after `since` (seconds since 1970)."""
-        self.path = str(path)
+        self.path = self.name = str(path)
         # The oldest first, and none left out between the first and the last.
         self._files: list[Opened] = []
         self._resume = positions
@@ -50,6 +57,24 @@ class FileSource:
         if not self._files:
             return self._resume
         return [one.position(self.path) for one in self._files]
+
+    def trouble(self) -> str | None:
+        """What keeps the log from being there."""
+        return None if os.path.exists(self.path) else "does not exist yet"
+
+    def progress(self) -> tuple[int, int] | None:
+        """Bytes that were read of the files that are open, and their size."""
+        done = [one.bytes.progress(one.offset) for one in self._files]
+        return sum(read for read, _ in done), sum(size for _, size in done)
+
+    def waits(self) -> list[int]:
+        """None: whether a file has grown is told by `Watch`."""
+        return []
+
+    def position_in(self, inode: tuple[int, int]) -> Position | None:
+        """Where reading stands in the file with that (device, inode), if it is open here."""
+        found = [one for one in self._files if one.bytes.inode == inode]
+        return found[0].position(self.path) if found else None
 
     def close(self) -> None:
         """Let go of all files."""
@@ -71,73 +96,113 @@ class FileSource:
 
     def _start(self) -> None:
         """Take up the files of the saved positions, and all that came after the first of them."""
-        present = [*neighbours(self.path), self.path]
-        known: dict[str, Position] = {}
-        for position in self._resume:
-            # In a file of which nothing was read there is nothing to go on from.
-            if position.offset and (place := _find(position, present)) is not None:
-                known[present[place]] = position
-        if known:
-            first = min(present.index(path) for path in known)
-            self._since = max([self._since, *map(_written, present[:first])])
-            wanted = present[first:]
-        else:
-            # The first start, or every file that was being read is gone.
-            wanted = [path for path in present[:-1] if _written(path) >= self._since]
-            wanted.append(self.path)
-        try:
-            self._take_up(wanted, known)
-        except FileNotFoundError:  # renamed at this moment: all is found at the next look
-            self.close()
-        except BaseException:
-            self.close()
-            raise
+        since = self._since
+
+        def find(present: Listing) -> list[Opened]:
+            nonlocal since
+            known: dict[int, Position] = {}
+            for position in self._resume:
+                # In a file of which nothing was read there is nothing to go on from.
+                if position.offset and (place := present.find(position)) is not None:
+                    known[place] = position
+            live = len(present.paths) - 1
+            if known:
+                first = min(known)
+                since = max([self._since, *map(present.written, range(first))])
+                wanted = list(range(first, live + 1))
+            else:
+                # The first start, or every file that was being read is gone.
+                since = self._since
+                wanted = [n for n in range(live) if present.written(n) >= since] + [live]
+            return self._opened(present, wanted, known)
+
+        self._files = self._settled(find) or []
+        self._since = since
         self._started = bool(self._files)
 
-    def _take_up(self, paths: list[str], known: Mapping[str, Position] | None = None) -> None:
-        """Open files, the oldest first: all at once, since a rotation gives them other names.
+    def _settled(self, find: Callable[[Listing], list[Opened]]) -> list[Opened] | None:
+        """What `find` opens by name, done again when a rotation renamed files meanwhile.
+
+        None when that went on and on: then all is found at the next look.
+        """
+        for _ in range(_TRIES):
+            listing = Listing(self.path)
+            found: list[Opened] = []
+            with suppress(FileNotFoundError):
+                found = find(listing)
+                if Listing(self.path) == listing:
+                    return found
+            for one in found:
+                one.bytes.close()
+        return None
+
+    def _opened(
+        self, present: Listing, places: list[int], known: Mapping[int, Position] | None = None
+    ) -> list[Opened]:
+        """Open files that are not open yet, the oldest first.
 
         Those without a position were never read; one of them that begins as the live file does is
-        a copy of it that is still being made.
+        a copy of it that is still being made. Raises FileNotFoundError for one that was renamed.
         """
         known = known or {}
-        live = head(self.path, HEAD)
-        for path in paths:
-            if path != self.path and path not in known and _alike(head(path, HEAD), live):
-                continue
-            try:
-                one = Opened(path, known.get(path))
-            except FileNotFoundError:
-                if path == self.path and path not in known:
-                    continue  # not there yet
-                raise
-            except (PermissionError, ReadingError):
-                if path == self.path:
-                    raise
-                continue
-            if one.bytes.inode in self._inodes():
+        live = len(present.paths) - 1
+        inodes = set(self._inodes())
+        opened: list[Opened] = []
+        try:
+            for place in places:
+                neighbour = place != live and place not in known
+                if neighbour and _alike(present.head(place), present.head(live)):
+                    continue
+                if (one := self._open(present.paths[place], known.get(place))) is None:
+                    continue
+                if one.bytes.inode in inodes:
+                    one.bytes.close()
+                    continue
+                inodes.add(one.bytes.inode)
+                opened.append(one)
+        except BaseException:
+            for one in opened:
                 one.bytes.close()
-            else:
-                self._files.append(one)
+            raise
+        return opened
+
+    def _open(self, path: str, position: Position | None) -> Opened | None:
+        """One file; None for a live one that is not there yet, and for a neighbour that is not ours
+        to read."""
+        try:
+            return Opened(path, position)
+        except FileNotFoundError:
+            if path == self.path and position is None:
+                return None
+            raise
+        except (PermissionError, ReadingError):
+            if path == self.path:
+                raise
+            return None
 
     def _inodes(self) -> list[tuple[int, int]]:
         return [one.bytes.inode for one in self._files]
 
     def _drain(self, one: Opened) -> Iterator[bytes]:
         if not one.offset and one is self._files[-1]:
-            yield from self._read_copies(one, self._missed_copies(one))
+            copies = self._settled(partial(self._missed_copies, one))
+            if copies is None:
+                return
+            yield from self._read_copies(one, copies)
         while True:
             while (block := one.block()) is not None:
                 yield block
             if one.same():
                 return
-            try:
-                copies = self._saved_copy(one)
-            except FileNotFoundError:  # renamed at this moment: found at the next look
+            copies = self._settled(partial(self._saved_copy, one))
+            if copies is None:
                 return
             one.restart()
             yield from self._read_copies(one, copies)
-            yield from self._read_copies(one, self._missed_copies(one))
+            copies = self._settled(partial(self._missed_copies, one))
+            if copies is None:
+                return
+            yield from self._read_copies(one, copies)
 
     def _read_copies(self, one: Opened, copies: list[Opened]) -> Iterator[bytes]:
         """What copytruncate copied away from `one` before it was read there.
@@ -154,64 +219,66 @@ class FileSource:
             # The rest of a line that was cut in two must not be taken for a line.
             after.skipping = copy.ends_inside_a_line()
 
-    def _saved_copy(self, one: Opened) -> list[Opened]:
+    def _saved_copy(self, one: Opened, present: Listing) -> list[Opened]:
         """The copy that has what stood in a truncated file when it was last read."""
         position = one.position(self.path)
-        others = [path for path in neighbours(self.path) if _inode(path) not in self._inodes()]
-        place = _find(position, others) if position.offset else None
-        return [] if place is None else [Opened(others[place], position)]
+        mine = [present.place(inode) for inode in self._inodes()]
+        others = [place for place in range(len(present.paths) - 1) if place not in mine]
+        place = present.find(position, others) if position.offset else None
+        return [] if place is None else [Opened(present.paths[place], position)]
 
-    def _missed_copies(self, one: Opened) -> list[Opened]:
+    def _missed_copies(self, one: Opened, present: Listing) -> list[Opened]:
         """Copies of which nothing was read, since they were made between two looks at the file."""
         now = one.bytes.read(HEAD, 0)
-        older = self._older(one, now)
-        place = self._files.index(one)
-        before = self._files[place - 1] if place else None
-        found = _find(before.position(self.path), older) if before else None
+        older = range(self._place(one, now, present) or 0)
+        index = self._files.index(one)
+        before = self._files[index - 1] if index else None
+        found = present.find(before.position(self.path), older) if before else None
         if found is not None:
             older = older[found + 1 :]
+            copies = list(older)
         else:
             last = before.bytes.status().st_mtime if before else self._since
-            older = [path for path in older if _written(path) > last]
-        copies: list[Opened] = []
-        for path in older:
-            first = head(path, HEAD)
-            # An empty one, or one that begins as the file does, is still being made.
-            if first and not _alike(first, now) and _inode(path) not in self._inodes():
-                with suppress(FileNotFoundError):  # renamed at this moment: found at the next look
-                    copies.append(Opened(path))
-        return copies
+            copies = [place for place in older if present.written(place) > last]
+        # An empty one, or one that begins as the file does, is still being made.
+        heads = [(place, present.head(place)) for place in copies]
+        return self._opened(present, [n for n, first in heads if first and not _alike(first, now)])
 
-    def _older(self, one: Opened, now: bytes) -> list[str]:
-        """The rotated files that are older than `one`, which begins with `now`, the oldest first.
+    def _place(self, one: Opened, now: bytes, present: Listing) -> int | None:
+        """Where `one` is, which begins with `now`: older ones come before it.
 
         None when it is not found under any name: what is between is found by what follows it.
         """
-        present = [*neighbours(self.path), self.path]
-        for place, path in enumerate(present):
-            packed = path.endswith(".gz") and now and head(path, len(now)) == now
-            if packed or _inode(path) == one.bytes.inode:
-                return present[:place]
-        return []
+        for place, path in enumerate(present.paths):
+            if packed(path) and now and present.head(place)[: len(now)] == now:
+                return place
+        return present.place(one.bytes.inode)
 
     def _follow(self) -> list[Opened]:
         """Take up the file that the path names now, and those between it and the last one read."""
         inode = _inode(self.path)
         if inode is None or inode in self._inodes():
             return []
-        present = neighbours(self.path)
-        places = [_find(one.position(self.path), present) for one in self._files]
-        known = [place for place in places if place is not None]
-        if known:
-            between = present[max(known) + 1 :]
+        new = self._settled(self._followers) or []
+        self._files += new
+        return new
+
+    def _followers(self, present: Listing) -> list[Opened]:
+        live = len(present.paths) - 1
+        known = None
+        for one in reversed(self._files):  # the newest that still has a name
+            known = present.place(one.bytes.inode)
+            if known is None:  # packed meanwhile
+                known = present.find(one.position(self.path), range(live))
+            if known is not None:
+                break
+        if known is not None:
+            between = list(range(known + 1, live))
         else:
             # The last one read is gone with its name; what was written later cannot be known.
             last = max((one.bytes.status().st_mtime for one in self._files), default=self._since)
-            between = [path for path in present if _written(path) > last]
-        already = len(self._files)
-        with suppress(FileNotFoundError):  # renamed at this moment: found at the next look
-            self._take_up([*between, self.path])
-        return self._files[already:]
+            between = [place for place in range(live) if present.written(place) > last]
+        return self._opened(present, [*between, live])
 
     def _let_go(self) -> None:
         """Close renamed files that nobody writes to any more, once their successor has grown.
@@ -221,7 +288,8 @@ class FileSource:
         """
         for one in self._files[:-1]:
             status = one.bytes.status()
-            if not (one.bytes.compressed or time.monotonic() - one.grew >= QUIET):
+            quiet = one.bytes.compressed or time.monotonic() - one.grew >= QUIET
+            if not quiet and len(self._files) <= MOST:
                 continue
             if one is self._files[0] and self._files[-1].offset:
                 self._since = max(self._since, status.st_mtime)
@@ -231,44 +299,12 @@ class FileSource:
             self._files.remove(one)
 
 
-def _find(position: Position, paths: list[str]) -> int | None:
-    """Which of the files is the one of that position: the same inode, or else a copy of it."""
-    by_inode = sorted(range(len(paths)), key=lambda n: _inode(paths[n], position) is None)
-    for place in by_inode:
-        path = paths[place]
-        same_inode = _inode(path, position) is not None
-        if not position.fingerprint_length and not same_inode:
-            continue
-        if not path.endswith(".gz") and _size(path) < position.offset:
-            continue
-        if fingerprint(head(path, position.fingerprint_length)) == position.fingerprint:
-            return place
-    return None
-
-
-def _inode(path: str, position: Position | None = None) -> tuple[int, int] | None:
-    """The file's (device, inode); None when it is missing, or is not the one of `position`.
-
-    The device is left out of the comparison: its number may change when the host boots.
-    """
+def _inode(path: str) -> tuple[int, int] | None:
+    """The file's (device, inode); None when it is missing."""
     with suppress(FileNotFoundError):
         status = os.stat(path)
-        if position is None or status.st_ino == position.inode:
-            return status.st_dev, status.st_ino
+        return status.st_dev, status.st_ino
     return None
-
-
-def _size(path: str) -> int:
-    with suppress(FileNotFoundError):
-        return os.stat(path).st_size
-    return -1
-
-
-def _written(path: str) -> float:
-    """When the file was last written to, in seconds since 1970."""
-    with suppress(FileNotFoundError):
-        return os.stat(path).st_mtime
-    return 0.0
 
 
 def _alike(first: bytes, other: bytes) -> bool:

@@ -1,0 +1,67 @@
+"""The log formats that the settings name; for `auto`, those that the log itself shows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from tracker.errors import ReadingError
+from tracker.reading.choosing import by_evidence
+from tracker.reading.formats import find, names
+from tracker.reading.patterns import Format
+from tracker.reading.sources.rotated import Bytes, neighbours
+from tracker.settings import LogSettings
+
+log = logging.getLogger("popgate")
+
+AUTO = "auto"
+_SAMPLE = 4 * 1024 * 1024
+
+
+def select(settings: LogSettings, now: datetime) -> list[Format]:
+    """The formats to read the logs with. Raises FormatError."""
+    wanted = [name.strip() for name in settings.format.split(",")]
+    if wanted != [AUTO]:
+        return [find(name, settings.formats_directory) for name in wanted]
+    known = [find(name, settings.formats_directory) for name in names(settings.formats_directory)]
+    found = by_evidence(_sample(settings.files), known, now)
+    if found:
+        log.info("event=format chosen=%s", ",".join(one.name for one in found))
+        return found
+    # Nothing is logged yet. What one server writes is no login in the format of another.
+    log.info("event=format chosen=all reason=%r", "the logs show no login yet")
+    return known
+
+
+def forgeable(formats: Iterable[Format], settings: LogSettings) -> Mapping[str, str]:
+    """The formats whose logins anyone can make up and the settings do not accept, and why."""
+    if settings.accept_forgeable:
+        return {}
+    return {one.name: one.forgeable for one in formats if one.forgeable}
+
+
+def _sample(files: Iterable[Path]) -> bytes:
+    """The last lines of each log, and of the rotated file before it."""
+    sample = bytearray()
+    for file in files:
+        plain = [path for path in neighbours(str(file)) if not path.endswith(".gz")]
+        for path in [*plain[-1:], str(file)]:
+            sample += _tail(path)
+    return bytes(sample)
+
+
+def _tail(path: str) -> bytes:
+    try:
+        file = Bytes(path)
+    except (OSError, ReadingError):  # the reader says so, and waits
+        return b""
+    try:
+        size = file.status().st_size
+        first = max(0, size - _SAMPLE)
+        data = file.read(size - first, first)
+    finally:
+        file.close()
+    begin = data.find(b"\n") + 1 if first else 0
+    return data[begin : data.rfind(b"\n") + 1]

@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := postfix postfix-lmdb dovecot-pop3d dovecot-imapd systemd-journal-remote git iproute2
+PACKAGES := postfix postfix-lmdb dovecot-pop3d dovecot-imapd systemd-journal-remote git iproute2 openssl
 
 .PHONY: setup servers demo test torture lint bench docs clean
 

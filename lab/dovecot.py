@@ -30,6 +30,9 @@ service anvil {{
 }}
 service auth {{
   client_limit = 8000
+  unix_listener {folder}/smtp-auth {{
+    mode = 0666
+  }}
 }}
 service stats {{
   unix_listener stats-writer {{
@@ -111,6 +114,7 @@ class Dovecot(Server):
         self._wire = wire
         self._users = users
         self.log = folder / "dovecot.log"
+        self.smtp_auth = folder / "smtp-auth"
         self.pop3_port = wire.free_port()
         self.imap_port = wire.free_port()
 

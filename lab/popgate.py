@@ -33,7 +33,7 @@ class Popgate:
     def configure(self, log: Path, settings: str) -> None:
         """Write the configuration file."""
         own = {
-            "log": f'files = ["{log}"]',
+            "log": f'files = ["{log}"]\ndovecot = {{}}',  # not as this machine's own Dovecot
             "trusted": f'file = "{self.trusted}"',
             "tables": f'directory = "{self.maps}"',
             "state": f'directory = "{self.maps.parent}"',

@@ -9,6 +9,7 @@ giving one back, and would wait a second now and then.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Mapping
@@ -59,6 +60,7 @@ discard unix - - n - - discard
 error unix - - n - - error
 retry unix - - n - - error
 anvil unix - - n - 1 anvil
+tlsmgr unix - - n 1000? 1 tlsmgr
 scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
 """
@@ -70,8 +72,15 @@ class Postfix(Server):
     name = "Postfix"
 
     def __init__(
-        self, folder: Path, wire: Wire, snippet: str = "", extra: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        wire: Wire,
+        snippet: str = "",
+        extra: Mapping[str, str] | None = None,
+        services: str = "",
     ) -> None:
+        """`extra` goes into main.cf behind the snippet. `services` goes into master.cf; those named
+        in it as submission and submissions listen on `ports`, not on 587 and 465."""
         self._folder = folder
         self._wire = wire
         self._snippet = snippet
@@ -79,6 +88,11 @@ class Postfix(Server):
         self.config = folder / "config"
         self.log = folder / "postfix.log"
         self.port = wire.free_port()
+        self._services = services
+        self.ports = {25: self.port}
+        for port, name in ((587, "submission"), (465, "submissions")):
+            if re.search(rf"^{name} inet", services, re.MULTILINE):
+                self.ports[port] = wire.free_port()
 
     @staticmethod
     def missing() -> list[str]:
@@ -97,6 +111,10 @@ class Postfix(Server):
             _age(folder / name)
         return folder
 
+    def prepare(self) -> None:
+        """Write its configuration, which its commands can be asked for before it is started."""
+        self._write()
+
     def _launch(self) -> Path:
         self._write()
         run(self._wire.command(["/usr/sbin/postfix", "-c", str(self.config), "start"]))
@@ -112,9 +130,13 @@ class Postfix(Server):
         self.config.mkdir(exist_ok=True)
         protocols = "all" if any(":" in client for client in self._wire.clients) else "ipv4"
         main = _MAIN.format(folder=self._folder, protocols=protocols) + self._snippet
-        main += "".join(f"{key} = {value}\n" for key, value in self._extra.items())
-        (self.config / "main.cf").write_text(main)
-        (self.config / "master.cf").write_text(_MASTER.format(port=self.port))
+        (self.config / "main.cf").write_text(_with(main, self._extra))
+        services = self._services
+        for port, name in ((587, "submission"), (465, "submissions")):
+            services = re.sub(
+                rf"^{name} inet n - y", f"{self.ports.get(port)} inet n - n", services, flags=re.M
+            )
+        (self.config / "master.cf").write_text(_MASTER.format(port=self.port) + services)
         for file in (self.config / "main.cf", self.config / "master.cf"):
             _age(file)
         (self._folder / "queue").mkdir(exist_ok=True)
@@ -126,6 +148,21 @@ class Postfix(Server):
         with suppress(OSError), self._wire.connect(self._wire.clients[0], self.port, 2) as channel:
             return channel.recv(64).startswith(b"220")
         return False
+
+
+def certificate(folder: Path) -> dict[str, str]:
+    """A certificate of one's own, and what main.cf says of it."""
+    key, made = folder / "key.pem", folder / "cert.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
+    run([*command, "-subj", "/CN=mail.example.net", "-keyout", str(key), "-out", str(made)])
+    return {"smtpd_tls_cert_file": str(made), "smtpd_tls_key_file": str(key)}
+
+
+def _with(main: str, extra: Mapping[str, str]) -> str:
+    """main.cf with other values for some parameters, each written once: master would log what is
+    overridden before anybody reads its log, and hang."""
+    kept = [line for line in main.splitlines() if line.partition(" = ")[0] not in extra]
+    return "\n".join([*kept, *(f"{key} = {value}" for key, value in extra.items()), ""])
 
 
 def _age(file: Path) -> None:

@@ -38,7 +38,7 @@ def postfix_config(tmp_path: Path) -> Path:
     return Postfix.configuration(tmp_path / "postfix/config")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def servers_allowed() -> None:
     """Real Dovecot and Postfix can be started here."""
     missing = [*Postfix.missing(), *Dovecot.missing()]

@@ -6,12 +6,14 @@ import gzip
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -208,6 +210,15 @@ class TestConfig:
         assert done.returncode == 2
         assert f"{site.trusted}:2: '10.1'" in done.stderr
 
+    def test_check_reads_the_lists_of_senders_too(self, site: Popgate, tmp_path: Path) -> None:
+        lists = f'[blacklist]\nentries = ["a.test"]\nfiles = ["{tmp_path}/black"]\n'
+        site.configure(Path("/var/log/mail.log"), lists)
+        assert site.command("config", "check").stdout.endswith("listed: 1 on the black list\n")
+        (tmp_path / "black").write_text("10.1\n")
+        done = site.command("config", "check")
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"popgate: {tmp_path}/black:1: '10.1' is no domain")
+
     def test_show_prints_what_is_in_force(self, site: Popgate) -> None:
         assert (
             json.loads(site.command("config", "show", "--json").stdout)["grants"]["window"] == "30m"
@@ -380,6 +391,131 @@ class TestRender:
         (tmp_path / "out/trusted.cidr").write_text("203.0.113.0/24 OK\n")
         done = site.command("render", "--out", out, "--check")
         assert (done.returncode, done.stdout) == (1, f"{out}/trusted.cidr: differs\n")
+
+
+class TestExplain:
+    SESSION = ("--client", "203.0.113.5", "--from", "alice@example.com", "--to", "bob@far.test")
+
+    def explained(self, site: Popgate, *more: str) -> tuple[int, dict[str, Any]]:
+        done = site.command("explain", *self.SESSION, *more, "--json")
+        assert not done.stderr, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+    def configure(self, site: Popgate, tmp_path: Path) -> None:
+        (tmp_path / "local.txt").write_text("# ours\nexample.com\n")
+        site.configure(
+            tmp_path / "mail.log",
+            f'[local_senders]\ndomain_files = ["{tmp_path}/local.txt"]\nreject = true\n',
+        )
+
+    def test_says_each_rule_the_decision_and_what_postfix_will_say(
+        self, site: Popgate, tmp_path: Path
+    ) -> None:
+        self.configure(site, tmp_path)
+        done = site.command("explain", *self.SESSION)
+        assert done.returncode == 1
+        assert done.stdout.splitlines() == [
+            "N  Postfix's mynetworks  no",
+            "T  trusted list          no",
+            "A  SMTP AUTH             no",
+            "P  POP before SMTP       no",
+            f"H  local sender          yes: example.com ({tmp_path}/local.txt:2)",
+            "W  white list            not asked",
+            "B  black list            not asked",
+            "",
+            "reject H: 203.0.113.5 from <alice@example.com> is refused",
+            "Postfix: 554 5.7.1 <alice@example.com>: Sender address rejected: local sender: "
+            "log in first, by SMTP AUTH on port 587 or by POP3 or IMAP from this address",
+        ]
+
+    def test_prints_the_decision_as_json(self, site: Popgate, tmp_path: Path) -> None:
+        self.configure(site, tmp_path)
+        code, answer = self.explained(site)
+        assert (code, answer["decision"], answer["code"]) == (1, "reject", "H")
+        assert answer["trace"][4] == {
+            "code": "H",
+            "rule": "local sender",
+            "matched": True,
+            "on": f"example.com ({tmp_path}/local.txt:2)",
+        }
+
+    def test_names_the_login_that_earned_a_grant_and_its_end(
+        self, site: Popgate, tmp_path: Path
+    ) -> None:
+        self.configure(site, tmp_path)
+        (tmp_path / "mail.log").write_text(now_line())
+        assert site.command("once").returncode == 0
+        code, answer = self.explained(site)
+        assert (code, answer["decision"], answer["code"]) == (0, "relay", "P")
+        assert re.fullmatch(
+            r"grant until \S+\+00:00, earned by alice@example.com \(pop3\) at \S+\+00:00",
+            answer["trace"][-1]["on"],
+        )
+
+    def test_names_the_line_of_the_trusted_list(self, site: Popgate, tmp_path: Path) -> None:
+        self.configure(site, tmp_path)
+        site.trusted.write_text("# office\n203.0.113.0/24\n")
+        code, answer = self.explained(site)
+        assert (code, answer["code"]) == (0, "T")
+        assert answer["trace"][-1]["on"] == "line 2: 203.0.113.0/24"
+
+    def test_on_a_submission_port_asks_for_a_login_alone(
+        self, site: Popgate, tmp_path: Path
+    ) -> None:
+        self.configure(site, tmp_path)
+        assert self.explained(site, "--port", "587", "--login", "alice")[0] == 0
+        code, answer = self.explained(site, "--port", "587")
+        assert (code, answer["decision"], answer["code"]) == (1, "reject", "A")
+
+    def test_a_login_on_port_25_is_none_where_postfix_offers_no_auth(
+        self, site: Popgate, tmp_path: Path
+    ) -> None:
+        self.configure(site, tmp_path)
+        assert self.explained(site, "--login", "alice")[1]["code"] == "H"
+
+    def test_mail_for_elsewhere_is_refused_by_postfix_itself(self, site: Popgate) -> None:
+        code, answer = self.explained(site)
+        assert (code, answer["decision"], answer["code"]) == (1, "pass", "-")
+        assert answer["reply"] == "554 5.7.1 <bob@far.test>: Relay access denied"
+
+    def test_the_null_sender_and_a_quoted_one_can_be_asked_for(self, site: Popgate) -> None:
+        null = site.command("explain", "--client", "::1", "--from", "", "--to", "postmaster")
+        assert null.returncode == 0
+        assert "from <>" in null.stdout
+        quoted = site.command("explain", "--client", "::1", "--from", '"a b"@c.test', "--to", "x")
+        assert "<a?b@c.test>" in quoted.stdout
+
+    @pytest.mark.parametrize(
+        ("changed", "why"),
+        [
+            ({"--client": "10.1"}, "'10.1' is no IP address"),
+            ({"--port": "26"}, "'26' is not one of '25', '587', '465'"),
+            ({"--to": ""}, "mail needs a recipient"),
+            ({"--to": None}, "Missing option '--to'"),
+            ({"--from": "a@b.test, c@d.test"}, "'a@b.test, c@d.test' is no single address"),
+            ({"--from": "a\nb@example.com"}, "characters that no address can have"),
+        ],
+    )
+    def test_what_cannot_be_understood_is_exit_2(
+        self, site: Popgate, changed: dict[str, str | None], why: str
+    ) -> None:
+        options = dict(zip(self.SESSION[::2], self.SESSION[1::2], strict=True)) | changed
+        given = [word for pair in options.items() if pair[1] is not None for word in pair]
+        done = site.command("explain", *map(str, given))
+        assert done.returncode == 2
+        assert why in done.stderr
+
+    def test_a_list_that_is_wrong_is_exit_2_with_its_line(
+        self, site: Popgate, tmp_path: Path
+    ) -> None:
+        self.configure(site, tmp_path)
+        (tmp_path / "local.txt").write_text("a..b\n")
+        done = site.command("explain", *self.SESSION)
+        assert done.returncode == 2
+        assert done.stderr == (
+            f"popgate: {tmp_path}/local.txt:1: 'a..b' is no domain: write example.com, "
+            "or .example.com with its subdomains\n"
+        )
 
 
 class TestRun:

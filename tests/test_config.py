@@ -116,6 +116,26 @@ def test_what_show_prints_gives_the_same_settings() -> None:
             "such as Europe/Berlin",
         ),
         (
+            '[local_senders]\ndomains = ["example.com", "10.1"]',
+            'popgate.toml:2: local_senders.domains = ["example.com", "10.1"]: \'10.1\' is no '
+            "domain: write example.com, or .example.com with its subdomains",
+        ),
+        (
+            '[blacklist]\nentries = ["192.0.2.1/24"]',
+            "popgate.toml:2: blacklist.entries = [\"192.0.2.1/24\"]: '192.0.2.1/24' is no "
+            "network (192.0.2.1/24 has host bits set); did you mean 192.0.2.0/24?",
+        ),
+        (
+            '[whitelist]\nfiles = ["white.txt"]',
+            'popgate.toml:2: whitelist.files = ["white.txt"]: expected paths from the root, such '
+            "as /etc/popgate/list.txt",
+        ),
+        (
+            '[local_senders]\ndomains_from = ["mydomain"]',
+            'popgate.toml:2: local_senders.domains_from = ["mydomain"]: expected list of: '
+            '"mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains"',
+        ),
+        (
             "[grants]\nipv6_prefix = 64",
             "popgate.toml: grants.ipv6_prefix = 64 grants networks, which an indexed table cannot "
             'hold: set postfix.table = "cidr" or take the key out',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -15,8 +16,9 @@ from freezegun.api import FrozenDateTimeFactory
 
 from tests.moments import NOW, after, login_line, logout_line
 from tracker import config
-from tracker.engine import Engine, wanted_tables
-from tracker.errors import AuditError, PostfixError, PublishError
+from tracker.engine import Engine
+from tracker.errors import AuditError, ListError, PostfixError, PublishError
+from tracker.offline import wanted_tables
 from tracker.settings import Settings
 
 
@@ -189,7 +191,7 @@ def test_settling_writes_the_texts_and_commits_once(site: Site) -> None:
     engine.settle()
     assert not engine.unsettled()
     assert "203.0.113.5" in (site.maps / "pop_before_smtp.txt").read_text()
-    assert site.commits() == ["grants: 1 added; trusted.cidr, main.cf.snippet"]
+    assert site.commits() == ["grants: 1 added; local_clients and 10 more texts"]
 
 
 def test_a_commit_that_fails_leaves_tables_right_and_is_made_up_for(
@@ -204,7 +206,7 @@ def test_a_commit_that_fails_leaves_tables_right_and_is_made_up_for(
             engine.settle()
     assert site.table().keys() == {"203.0.113.5"}
     engine.settle()
-    assert site.commits() == ["grants: 1 added; trusted.cidr, main.cf.snippet"]
+    assert site.commits() == ["grants: 1 added; local_clients and 10 more texts"]
 
 
 def test_a_missing_log_is_waited_for_and_said_once(
@@ -225,12 +227,14 @@ def test_a_missing_log_is_waited_for_and_said_once(
     assert site.table().keys() == {"203.0.113.5"}
 
 
-def test_a_trusted_address_is_not_written_twice(site: Site) -> None:
-    site.trusted.write_text("198.51.100.0/24\n")
+def test_a_grant_stays_in_the_table_whatever_becomes_of_the_trusted_list(site: Site) -> None:
+    """Postfix takes up a change of the list with a reload, which may be long in coming."""
     engine = site.engine()
     site.write(login_line("198.51.100.7"))
     engine.step()
-    assert site.table() == {}
+    site.trusted.write_text("198.51.100.0/24\n")
+    engine.reread_trusted()
+    assert site.table().keys() == {"198.51.100.7"}
     site.trusted.write_text("# nobody\n")
     engine.reread_trusted()
     assert site.table().keys() == {"198.51.100.7"}
@@ -264,6 +268,132 @@ def test_a_trusted_list_that_could_not_be_published_is_tried_again(site: Site) -
     postfix._path = real
     engine.reread_trusted()
     assert "198.51.100.0/24 OK" in (site.maps / "trusted.cidr").read_text()
+
+
+class TestSenderRules:
+    """Domains and lists reach their tables at the start, and again when they change."""
+
+    def ask(self, site: Site, table: str, key: str) -> str:
+        return subprocess.run(
+            ["/usr/sbin/postmap", "-c", site.postfix, "-q", key, f"lmdb:{site.maps}/{table}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout.strip()
+
+    def settings(self, site: Site) -> str:
+        return (
+            f'[local_senders]\ndomain_files = ["{site.folder}/domains"]\nreject = true\n'
+            f'[blacklist]\nfiles = ["{site.folder}/black"]\n'
+        )
+
+    def test_are_published_at_the_start(self, site: Site) -> None:
+        (site.folder / "domains").write_text("example.com\n")
+        (site.folder / "black").write_text("spam.test\n192.0.2.0/24\n")
+        site.engine(self.settings(site))
+        assert self.ask(site, "local_senders", "example.com").startswith("REJECT local sender")
+        assert self.ask(site, "local_marks", "example.com") == "popgate_local_mark"
+        assert self.ask(site, "blacklist", "spam.test").startswith("REJECT ")
+        assert "192.0.2.0/24 REJECT" in (site.maps / "blacklist_clients.cidr").read_text()
+
+    def test_are_taken_up_when_a_file_changes_and_not_read_when_none_does(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        engine = site.engine(self.settings(site))
+        (site.folder / "domains").write_text("example.com\n")
+        engine.reread_senders()
+        assert self.ask(site, "local_senders", "example.com").startswith("REJECT")
+        (site.folder / "domains").write_text("example.org\n")
+        engine.reread_senders()
+        assert self.ask(site, "local_senders", "example.com") == ""
+        monkeypatch.setattr("tracker.reading.mailhost.ask", lambda *_: pytest.fail("asked"))
+        engine.reread_senders()
+
+    def test_follow_postfix_s_own_domains_at_the_interval(self, site: Site) -> None:
+        engine = site.engine(self.settings(site))
+        main = site.postfix / "main.cf"
+        written = main.stat()
+        main.write_text("compatibility_level = 3.6\nrelay_domains = relay.test\n")
+        os.utime(main, ns=(written.st_atime_ns, written.st_mtime_ns))
+        site.to(59)
+        engine.reread_senders()
+        assert self.ask(site, "local_senders", "relay.test") == ""
+        site.to(60)
+        engine.reread_senders()
+        assert self.ask(site, "local_senders", "relay.test").startswith("REJECT")
+
+    def test_that_are_the_same_at_the_interval_are_not_looked_at_further(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        engine = site.engine(self.settings(site))
+        monkeypatch.setattr(engine.publisher, "put_access", lambda _: pytest.fail("published"))
+        site.to(61)
+        engine.reread_senders()
+
+    def test_name_once_what_postfix_could_not_list(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (site.postfix / "main.cf").write_text(
+            "compatibility_level = 3.6\nvirtual_mailbox_domains = mysql:/etc/domains.cf\n"
+        )
+        os.utime(site.postfix / "main.cf", (0, 0))
+        engine = site.engine(self.settings(site))
+        site.to(61)
+        engine.reread_senders()
+        said = [record.getMessage() for record in caplog.records]
+        assert [line for line in said if "event=unlisted" in line] == [
+            "event=unlisted what='virtual_mailbox_domains: mysql:/etc/domains.cf: tables of type "
+            "mysql cannot be listed' action='not counted'"
+        ]
+
+    def test_stay_when_postfix_cannot_be_asked(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        engine = site.engine(self.settings(site))
+        (site.folder / "domains").write_text("example.com\n")
+        postfix = engine.publisher._postfix
+        real, postfix._path = postfix._path, "/nonexistent"
+        engine.reread_senders()
+        postfix._path = real
+        assert "postconf is not in /nonexistent" in caplog.text
+        site.to(61)
+        engine.reread_senders()
+        assert self.ask(site, "local_senders", "example.com").startswith("REJECT")
+
+    def test_that_go_bad_leave_the_old_ones_in_force(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (site.folder / "domains").write_text("example.com\n")
+        engine = site.engine(self.settings(site))
+        (site.folder / "domains").write_text("example.org\na..b\n")
+        for seconds in (0, 1, 60, 120):
+            site.to(seconds)
+            engine.reread_senders()
+        assert self.ask(site, "local_senders", "example.com").startswith("REJECT")
+        said = [record.getMessage() for record in caplog.records]
+        bad = [line for line in said if "event=bad_list" in line]
+        assert len(bad) == 1
+        assert f"{site.folder}/domains:2: 'a..b' is no domain" in bad[0]
+
+    def test_that_could_not_be_published_are_tried_again(self, site: Site) -> None:
+        engine = site.engine(self.settings(site))
+        (site.folder / "domains").write_text("example.com\n")
+        table = site.maps / "local_senders.lmdb"
+        away = table.rename(site.folder / "away")
+        table.mkdir()  # postmap cannot open it now
+        with pytest.raises(PublishError):
+            engine.reread_senders()
+        table.rmdir()
+        away.rename(table)
+        engine.reread_senders()
+        assert self.ask(site, "local_senders", "example.com").startswith("REJECT")
+
+    def test_are_not_needed_to_end_grants(self, site: Site) -> None:
+        (site.folder / "domains").write_text("a..b\n")
+        site.engine(self.settings(site), follow=False)
+        assert site.table() == {}
+        with pytest.raises(ListError):
+            site.engine(self.settings(site))
 
 
 def test_an_admins_grant_and_its_end_reach_table_and_a_running_engine(site: Site) -> None:

@@ -12,7 +12,7 @@ import difflib
 import re
 import textwrap
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from types import UnionType
@@ -23,10 +23,21 @@ import msgspec
 from msgspec import Struct
 
 from tracker.addresses import endpoint, network
-from tracker.errors import AddressError, ConfigError
+from tracker.deciding import lists
+from tracker.errors import AddressError, ConfigError, ListError
 from tracker.settings import BOUNDS, Duration, Settings
 
 DEFAULT_FILE = Path("/etc/popgate/popgate.toml")
+_ITEMS: dict[str, Callable[[str], object]] = {
+    "grants.exclude_networks": network,
+    "trusted.nameservers": lambda text: endpoint(text, 53),
+    "local_senders.domains": lambda text: lists.domain(text, "local_senders.domains"),
+    "local_senders.exceptions": lambda text: lists.entry(text, "local_senders.exceptions"),
+    "whitelist.entries": lambda text: lists.entry(text, "whitelist.entries"),
+    "blacklist.entries": lambda text: lists.entry(text, "blacklist.entries"),
+}
+"""What reads each text of a list, or raises what is wrong with it."""
+_FILES = frozenset({"local_senders.domain_files", "whitelist.files", "blacklist.files"})
 _UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]{1,240}\.(?:service|slice|scope|socket)", re.ASCII)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -133,7 +144,11 @@ def _section(
             continue
         try:
             made[key] = _value(whole, value, fields[key])
-        except (ValueError, AddressError) as error:  # msgspec.ValidationError is a ValueError
+        except (
+            ValueError,
+            AddressError,
+            ListError,
+        ) as error:  # msgspec.ValidationError is a ValueError
             text = _expected(fields[key]) if "enum" in str(error) else str(error)
             faults.append((key, f"{whole} = {_toml(value)}: {text}"))
     if name == "log" and content.get("units") and "files" not in content:
@@ -165,14 +180,12 @@ def _value(name: str, value: Any, kind: Any) -> Any:
             raise ValueError(f"expected between {show_duration(low)} and {show_duration(high)}")
         return duration
     made = msgspec.convert(value, kind, dec_hook=_decode)
-    if name == "grants.exclude_networks":
-        for text in made:
-            network(text)
-    if name == "trusted.nameservers":
-        for text in made:
-            endpoint(text, 53)
+    for text in made if name in _ITEMS else ():
+        _ITEMS[name](text)
     if isinstance(made, Path) and not made.is_absolute():
         raise ValueError("expected a path from the root, such as /var/lib/popgate")
+    if name in _FILES and not all(path.is_absolute() for path in made):
+        raise ValueError("expected paths from the root, such as /etc/popgate/list.txt")
     _check_log(name, made)
     return made
 

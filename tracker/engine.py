@@ -16,16 +16,18 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from tracker.deciding.access import SenderPolicy
 from tracker.deciding.ledger import Ledger
 from tracker.deciding.policy import GrantPolicy
 from tracker.deciding.rules import RuleSet
 from tracker.deciding.trusted import TrustedList
-from tracker.errors import TrustedError
+from tracker.errors import ListError, PostfixError, TrustedError
 from tracker.host import host_name, own_addresses, utc_now
 from tracker.reading.follow import LogReader
 from tracker.reading.selecting import forgeable, select
-from tracker.records import Change, Ended, Table
+from tracker.records import Change, Ended
 from tracker.settings import Settings
+from tracker.standing import Standing, watched
 from tracker.store import Store
 from tracker.texts import printable
 from tracker.trusting import Trusting, say
@@ -79,6 +81,9 @@ class Engine:
         self._resolver = resolver
         self._trusting = Trusting(settings, resolver, say)
         self.trusted = self._first_trusted()
+        self._standing = Standing(settings, postfix)
+        # Only who follows the log writes what is made of these.
+        self.senders = self._standing.read(time.monotonic()) if follow else SenderPolicy()
         self.store = Store(settings.state.directory)
         self._ledger = Ledger(self._policy)
         self._reader: LogReader | None = None
@@ -86,6 +91,8 @@ class Engine:
         self._texts_changed: list[str] = []
         self._repaired = False
         self._policy_behind = False
+        self._senders_behind = False
+        self._senders_fault = ""
         self._heard = _NEVER
         self._listed: tuple[datetime, frozenset[tuple[str, str]]] = (_NEVER, frozenset())
         self._behind = True
@@ -97,6 +104,8 @@ class Engine:
             self._begin()
             self._repaired = self.publisher.match(self.rules().granted())
             self._behind = False
+            if self._follow:
+                self._put_senders()
             # Names that DNS has not answered for too long end even when nobody follows the log.
             if self._follow or (self.trusted.names and self.store.running() is None):
                 self._put_policy()
@@ -216,7 +225,7 @@ class Engine:
             now, read_until = self._clock(), self.store.read_until() or _NEVER
             unread = self._ledger.expiries_unread(read_until)
             expiries = {address: expiries[address] for address, end in unread.items() if end > now}
-        return RuleSet(self.trusted, expiries, self.settings.grants.ipv6_prefix)
+        return RuleSet(self.trusted, expiries, self.settings.grants.ipv6_prefix, self.senders)
 
     def _publish(self, changes: Iterable[Change | Ended]) -> None:
         """The fast path: what comes and goes reaches the grant table now."""
@@ -231,11 +240,19 @@ class Engine:
         self._behind = False
 
     def _put_policy(self) -> None:
-        for table in (
+        """The trusted list and the snippets, which no login changes."""
+        for text in (
             render.trusted_table(self.trusted, self.settings.trusted.file),
             render.main_cf_snippet(self.settings.tables.directory, self.publisher.kind),
+            render.master_cf_snippet(),
         ):
-            if self.publisher.put_text(table):
+            if self.publisher.put_text(text):
+                self._texts_changed.append(text.name)
+
+    def _put_senders(self) -> None:
+        """The tables of local senders and of the lists."""
+        for table in self.senders.tables.values():
+            if self.publisher.put_access(table):
                 self._texts_changed.append(table.name)
 
     def unsettled(self) -> bool:
@@ -294,13 +311,35 @@ class Engine:
             self._resolver.keep()
             self.reread_trusted()
 
+    def reread_senders(self) -> None:
+        """Take up changed domains and lists; bad ones are reported and the old ones stay."""
+        now = time.monotonic()
+        if not self._standing.due(now) and not self._senders_behind:
+            return
+        try:
+            read = self._standing.read(now)
+        except (ListError, PostfixError) as error:
+            for line in str(error).splitlines() if str(error) != self._senders_fault else ():
+                log.error("event=bad_list error=%r action=%r", line, "the old lists stay")
+            self._senders_fault = str(error)
+            return
+        self._senders_fault = ""
+        if read is self.senders and not self._senders_behind:
+            return
+        self.senders = read
+        with self.store.exclusive():
+            self._senders_behind = True
+            self._put_senders()
+            self._senders_behind = False
+
     def troubles(self) -> list[str]:
         """What keeps logs from being read, a line each."""
         return self._reader.troubles() if self._reader else []
 
     def watched(self) -> list[str]:
         """The paths in whose folders something may change."""
-        return [*(self._reader.watched() if self._reader else []), str(self.settings.trusted.file)]
+        lists = [self.settings.trusted.file, *watched(self.settings)]
+        return [*(self._reader.watched() if self._reader else []), *map(str, lists)]
 
     def waits(self) -> list[int]:
         """Open files that become readable when there is more to read."""
@@ -358,29 +397,6 @@ class Engine:
             self._keep([*changes], now)
             self._publish(changes)
             return changes
-
-
-def wanted_tables(settings: Settings) -> list[Table]:
-    """Every text that the settings, the trusted list and the state make; nothing is written."""
-    postfix = Postfix(settings.postfix)
-    kind = table_type(settings.postfix, postfix)
-    trusted_list = Trusting(settings).reread(utc_now()) or TrustedList()
-    policy = GrantPolicy(settings.grants, own_addresses())
-    ledger = Ledger(policy)
-    if (settings.state.directory / "popgate.db").exists():
-        store = Store(settings.state.directory)
-        try:
-            ledger = Ledger(policy, store.grants(), store.ended())
-        finally:
-            store.close()
-    ledger.reconfigure(policy, utc_now())
-    ledger.expire(utc_now())
-    rules = RuleSet(trusted_list, ledger.expiries(), settings.grants.ipv6_prefix)
-    return [
-        render.trusted_table(trusted_list, settings.trusted.file),
-        *render.grant_texts(rules, ledger.grants(), kind),
-        render.main_cf_snippet(settings.tables.directory, kind),
-    ]
 
 
 def _say(change: Change) -> None:

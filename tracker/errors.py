@@ -38,6 +38,12 @@ class TrustedError(PopgateError):
     exit_code = USAGE
 
 
+class ListError(PopgateError):
+    """A list of domains, senders or clients has a line that cannot be understood."""
+
+    exit_code = USAGE
+
+
 class AddressError(PopgateError):
     """A text that should be an IP address is none."""
 

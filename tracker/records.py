@@ -6,10 +6,14 @@ RFC 5952 writes it, IPv4-mapped IPv6 already turned into IPv4.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Literal
 
 from msgspec import Struct
+
+from tracker.addresses import IPNetwork
 
 Verdict = Literal["relay", "reject", "pass"]
 ChangeKind = Literal["added", "renewed", "removed"]
@@ -108,8 +112,58 @@ class Position(Struct, frozen=True):
     skipping: bool = False
 
 
+class MailHost(Struct, frozen=True):
+    """What Postfix says of itself, as far as the rules need it: postconf(5), a field a parameter.
+
+    `domains`: for mydestination, virtual_alias_domains, virtual_mailbox_domains and relay_domains,
+    each domain that can be listed, folded to lower case. `mynetworks`: in order, whether a network
+    permits or (`!`) takes out. `unlisted`: what could not be listed, a line each. `parents`: an
+    access table's key `d` counts for `x.d` too (parent_domain_matches_subdomains). `auth`: port 25
+    offers SMTP AUTH.
+    """
+
+    myhostname: str = "localhost"
+    mydomain: str = "localdomain"
+    myorigin: str = "localhost"
+    domains: Mapping[str, frozenset[str]] = MappingProxyType({})
+    relay_subdomains: bool = True
+    mynetworks: tuple[tuple[IPNetwork, bool], ...] = ()
+    own: frozenset[str] = frozenset()
+    unlisted: tuple[str, ...] = ()
+    delimiters: str = ""
+    parents: bool = True
+    smtputf8: bool = True
+    append_at_myorigin: bool = True
+    append_dot_mydomain: bool = False
+    swap_bangpath: bool = True
+    percent_hack: bool = True
+    resolve_dequoted: bool = True
+    untrusted_routing: bool = False
+    auth: bool = True
+    access_code: str = "554"
+    reject_code: str = "554"
+    relay_code: str = "554"
+
+
+class ListEntry(Struct, frozen=True):
+    """A line of a list of senders and clients. `where`: FILE:LINE, or the setting it stands in.
+
+    `key` is canonical: an address or domain folded to lower case, or a network. `subdomains`: the
+    domain was written with a dot before it.
+    """
+
+    kind: Literal["address", "domain", "client"]
+    key: str
+    where: str
+    subdomains: bool = False
+
+
 class SmtpSession(Struct, frozen=True):
-    """What Postfix knows when it asks whether a client may relay."""
+    """What Postfix knows when it asks whether a client may send.
+
+    Sender and recipient are in internal form, without quotes, as Postfix holds them and tells them
+    to a policy service; an empty sender is the null sender.
+    """
 
     client: str
     sender: str = ""
@@ -128,21 +182,49 @@ class Step(Struct, frozen=True):
 
 
 class Decision(Struct, frozen=True):
-    """The answer to a session: `relay` permits, `reject` refuses, `pass` leaves it to Postfix."""
+    """The answer to a session: `relay` permits, `reject` refuses, `pass` leaves it to Postfix.
+
+    `reply` is what Postfix will say to RCPT, as far as it can be known, and `refused` whether that
+    is a refusal. `marked`: mail that comes through bears the mark H.
+    """
 
     decision: Verdict
     code: str
     trace: tuple[Step, ...]
+    reply: str = ""
+    refused: bool = False
+    marked: bool = False
+
+
+class Row(Struct, frozen=True):
+    """An entry of an access table: what Postfix does, and for whose sake it stands there.
+
+    `exempts`: it stands there so that a wider entry does not count.
+    """
+
+    value: str
+    entry: ListEntry | None = None
+    exempts: bool = False
+
+
+class AccessTable(Struct, frozen=True):
+    """An access(5) table. `sender`: an indexed table of addresses and domains; `client`: a cidr
+    table, whose first network that holds the client counts."""
+
+    name: str
+    asks: Literal["sender", "client"]
+    about: str
+    rows: Mapping[str, Row]
 
 
 class Table(Struct, frozen=True):
     """A text that popgate writes: a Postfix table, the text beside one, or a snippet.
 
-    `kind` is what Postfix reads it as: `cidr`, or `text` for what Postfix does not read.
+    `kind` is what Postfix reads it as: `cidr`, `texthash`, or `text` for what it does not read.
     """
 
     name: str
-    kind: Literal["cidr", "text"]
+    kind: Literal["cidr", "texthash", "text"]
     text: str
 
 

@@ -1,16 +1,16 @@
 """`popgate run`: the asyncio loop that times the engine's steps.
 
-A step runs when a log file or the trusted list changed, when a pipe that is read (the journal's,
-standard input) has something, when DNS has answered for a name in the list, when a grant is due to
-end, when another popgate asks (SIGUSR1) and every `log.poll_interval` in any case. The texts and
-the commit follow `audit.interval` after the first change; reloads are timed by the publisher. Steps
-run one after another in a thread of their own, so signals are heard while Postfix is being waited
-for.
+A step runs when a log file, the trusted list or a list of senders changed, when a pipe that is read
+(the journal's, standard input) has something, when DNS has answered for a name in the trusted list,
+when a grant is due to end, when another popgate asks (SIGUSR1) and every `log.poll_interval` in any
+case. The texts and the commit follow `audit.interval` after the first change; reloads are timed by
+the publisher. Steps run one after another in a thread of their own, so signals are heard while
+Postfix is being waited for.
 
 SIGTERM, SIGINT and the end of standard input, where that is read: a last step, texts and commit,
-then the end; the tables are exact and the state is saved. SIGHUP: settings and trusted list are
-read anew; bad ones are reported, the old ones stay. An error of a system part is said once and
-tried again, after 1 s, then ever longer, up to 60 s.
+then the end; the tables are exact and the state is saved. SIGHUP: settings, lists and Postfix's
+domains are read anew; bad ones are reported, the old ones stay. An error of a system part is said
+once and tried again, after 1 s, then ever longer, up to 60 s.
 """
 
 from __future__ import annotations
@@ -178,6 +178,7 @@ class Service:
                 engine.recover()
             more = engine.step()
             engine.reread_trusted()
+            engine.reread_senders()
             self._settle(engine)
         except PopgateError as error:
             self._retry = min(max(self._retry * 2, _FIRST_RETRY), _LAST_RETRY)

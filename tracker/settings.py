@@ -12,6 +12,9 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 RefusedKind = Literal["loopback", "link-local", "own", "private"]
+DomainSource = Literal[
+    "mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains"
+]
 
 
 class Duration(timedelta):
@@ -210,6 +213,81 @@ class TrustedSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ] = False
 
 
+class LocalSenderSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Senders of the host's own domains."""
+
+    domains: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Domains whose senders are local: example.com, or .example.com with its "
+            "subdomains (Postfix counts them for example.com too, unless "
+            "parent_domain_matches_subdomains lacks smtpd_access_maps)."
+        ),
+    ] = ()
+    domain_files: Annotated[
+        tuple[Path, ...], Meta(description="Files of such domains, one a line; # begins a comment.")
+    ] = ()
+    domains_from: Annotated[
+        tuple[DomainSource, ...],
+        Meta(description="Parameters of Postfix whose domains are local too."),
+    ] = ("mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains")
+    reject: Annotated[
+        bool,
+        Meta(
+            description="Whether a local sender is refused who is neither authenticated nor "
+            "trusted and whose address has no grant. Off: mail gets the mark H."
+        ),
+    ] = False
+    action: Annotated[
+        Literal["reject", "warn"],
+        Meta(
+            description="What `reject` does: warn only logs whom it would refuse, as a first week "
+            "may begin."
+        ),
+    ] = "reject"
+    exceptions: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Who may use local senders all the same: addresses and domains of senders, "
+            "addresses and networks of clients, such as a forwarder or the host of a mailing list."
+        ),
+    ] = ()
+    skip_lists_for_local_untrusted: Annotated[
+        bool,
+        Meta(
+            description="White and black list are not asked for such a sender, so that a forged "
+            "one gains nothing from the white list."
+        ),
+    ] = True
+
+
+class WhiteListSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The white list: whom the black list does not stop."""
+
+    entries: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Addresses and domains of senders, addresses and networks of clients. None "
+            "of them may relay by that."
+        ),
+    ] = ()
+    files: Annotated[
+        tuple[Path, ...], Meta(description="Files of such entries, one a line; # begins a comment.")
+    ] = ()
+
+
+class BlackListSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The black list: whose mail is refused."""
+
+    entries: Annotated[
+        tuple[str, ...],
+        Meta(description="Addresses and domains of senders, addresses and networks of clients."),
+    ] = ()
+    files: Annotated[
+        tuple[Path, ...], Meta(description="Files of such entries, one a line; # begins a comment.")
+    ] = ()
+
+
 class PostfixSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The Postfix that reads the tables."""
 
@@ -241,6 +319,13 @@ class PostfixSettings(Struct, frozen=True, forbid_unknown_fields=True):
             "most once in this time. Between 0 and 1h."
         ),
     ] = Duration(seconds=5)
+    reread_interval: Annotated[
+        Duration,
+        Meta(
+            description="How often Postfix is asked anew for its domains; SIGHUP asks at once. "
+            "Between 5s and 1d."
+        ),
+    ] = Duration(minutes=1)
 
 
 class TableSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -284,6 +369,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     log: LogSettings = LogSettings()
     grants: GrantSettings = GrantSettings()
     trusted: TrustedSettings = TrustedSettings()
+    local_senders: LocalSenderSettings = LocalSenderSettings()
+    whitelist: WhiteListSettings = WhiteListSettings()
+    blacklist: BlackListSettings = BlackListSettings()
     postfix: PostfixSettings = PostfixSettings()
     tables: TableSettings = TableSettings()
     state: StateSettings = StateSettings()
@@ -299,6 +387,7 @@ BOUNDS: dict[str, tuple[timedelta, timedelta]] = {
     "trusted.timeout": (timedelta(milliseconds=100), timedelta(minutes=1)),
     "postfix.timeout": (timedelta(seconds=1), timedelta(minutes=5)),
     "postfix.min_reload_interval": (timedelta(0), timedelta(hours=1)),
+    "postfix.reread_interval": (timedelta(seconds=5), timedelta(days=1)),
     "audit.interval": (timedelta(seconds=1), timedelta(hours=1)),
 }
 """The shortest and the longest time that a Duration may be, by `section.key`."""

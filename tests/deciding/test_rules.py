@@ -48,27 +48,26 @@ def test_a_stranger_is_left_to_postfix() -> None:
 
 def test_on_the_submission_ports_only_smtp_auth_counts() -> None:
     for port in (587, 465):
-        assert decided("198.51.100.9", port=port) == ("pass", "-")
-        assert decided("203.0.113.5", port=port) == ("pass", "-")
+        assert decided("198.51.100.9", port=port) == ("reject", "A")
+        assert decided("203.0.113.5", port=port) == ("reject", "A")
         assert decided("203.0.113.5", port=port, login="alice") == ("relay", "A")
 
 
 def test_the_trace_names_what_matched() -> None:
     trace = decide(RULES, SmtpSession("203.0.113.5"), NOW).trace
     assert [(step.code, step.matched) for step in trace] == [
-        ("A", False),
+        ("N", False),
         ("T", False),
+        ("A", False),
         ("P", True),
     ]
-    assert trace[2].on == "grant until 2026-11-24T08:46:29+00:00"
+    assert trace[3].on == "grant until 2026-11-24T08:46:29+00:00"
 
 
-def test_the_grant_table_leaves_out_what_the_trusted_list_permits() -> None:
-    assert RULES.granted() == {
-        "203.0.113.5": int(after(60).timestamp()),
-        "198.51.100.7": int(after(60).timestamp()),
-    }
-    assert RULES.granted(["198.51.100.8", "192.0.2.1"]) == {}
+def test_the_grant_table_holds_every_grant_and_when_it_ends() -> None:
+    end = int(after(60).timestamp())
+    assert RULES.granted() == {"203.0.113.5": end, "198.51.100.7": end, "198.51.100.8": end}
+    assert RULES.granted(["198.51.100.8", "192.0.2.1"]) == {"198.51.100.8": end}
 
 
 def test_a_grant_for_a_network_serves_each_of_its_addresses() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tracker.errors import PostfixError, PostfixTimeoutError, PublishError
-from tracker.records import Table
+from tracker.records import AccessTable, ListEntry, Row, Table
 from tracker.settings import PostfixSettings
 from tracker.writing.postfix import Postfix
 from tracker.writing.publish import Publisher, table_type
@@ -190,6 +190,73 @@ def test_a_cidr_table_that_postfix_complains_of_never_takes_the_place_of_a_good_
     with pytest.raises(PublishError, match=r"trusted\.cidr stays as it was"):
         site.publisher.put_text(Table("trusted.cidr", "cidr", bad))
     assert (site.folder / "trusted.cidr").read_text() == "203.0.113.0/24 OK\n"
+
+
+def senders(rows: dict[str, str]) -> AccessTable:
+    made = {key: Row(value) for key, value in rows.items()}
+    return AccessTable("blacklist", "sender", "The black list.", made)
+
+
+class TestAnAccessTable:
+    ROWS = {"bücher.test": "REJECT two words", "a@far.test": "DUNNO"}  # noqa: RUF012
+
+    def ask(self, site: Site, key: str) -> str | None:
+        name = "lmdb:{}/blacklist" if site.kind == "lmdb" else "texthash:{}/blacklist.txt"
+        return site.postfix.query(name.format(site.folder), key)
+
+    def test_answers_postfix_and_has_its_text_for_people(self, site: Site) -> None:
+        assert site.publisher.put_access(senders(self.ROWS))
+        assert self.ask(site, "bücher.test") == "REJECT two words"
+        assert self.ask(site, "BÜCHER.test") == "REJECT two words"
+        assert self.ask(site, "far.test") is None
+        text = (site.folder / "blacklist.txt").read_text()
+        assert text.endswith("\na@far.test DUNNO\nbücher.test REJECT two words\n")
+
+    def test_that_is_the_same_is_not_written(self, site: Site) -> None:
+        site.publisher.put_access(senders(self.ROWS))
+        before = {file: file.stat().st_mtime_ns for file in site.folder.iterdir()}
+        assert not site.another().put_access(senders(self.ROWS))
+        assert {file: file.stat().st_mtime_ns for file in site.folder.iterdir()} == before
+
+    def test_is_changed_in_place_without_a_reload_where_it_is_lmdb(self, lmdb: Site) -> None:
+        lmdb.publisher.put_access(senders(self.ROWS))
+        inode = (lmdb.folder / "blacklist.lmdb").stat().st_ino
+        again = lmdb.another()
+        assert again.put_access(senders({"far.test": "OK"}))
+        assert self.ask(lmdb, "far.test") == "OK"
+        assert self.ask(lmdb, "a@far.test") is None
+        assert (lmdb.folder / "blacklist.lmdb").stat().st_ino == inode
+        assert again.reload_due() is None
+
+    def test_needs_a_reload_where_it_is_a_text(self, tmp_path: Path, postfix_config: Path) -> None:
+        site = Site(tmp_path, postfix_config, "cidr")
+        site.publisher.put_access(senders(self.ROWS))
+        again = site.another()
+        again.put_access(senders({"far.test": "OK"}))
+        assert again.reload_due() is not None
+
+    def test_that_is_damaged_is_made_anew(self, lmdb: Site) -> None:
+        lmdb.publisher.put_access(senders(self.ROWS))
+        (lmdb.folder / "blacklist.lmdb").write_bytes(b"no table")
+        assert lmdb.another().put_access(senders(self.ROWS))
+        assert self.ask(lmdb, "a@far.test") == "DUNNO"
+
+    def test_whose_source_a_killed_postmap_left_has_it_removed(self, lmdb: Site) -> None:
+        (lmdb.folder / "local_senders").write_text("example.com OK\n")
+        lmdb.publisher.prepare()
+        assert not (lmdb.folder / "local_senders").exists()
+
+    def test_of_clients_is_a_cidr_table_whose_exceptions_come_first(self, site: Site) -> None:
+        rows = {"0.0.0.0/0": Row("popgate_local_sender")}
+        rows["203.0.113.0/24"] = Row(
+            "DUNNO", ListEntry("client", "203.0.113.0/24", "w"), exempts=True
+        )
+        table = AccessTable("local_clients", "client", "Clients.", rows)
+        assert site.publisher.put_access(table)
+        name = f"cidr:{site.folder}/local_clients.cidr"
+        assert site.postfix.query(name, "203.0.113.7") == "DUNNO"
+        assert site.postfix.query(name, "198.51.100.7") == "popgate_local_sender"
+        assert site.publisher.reload_due() is not None
 
 
 def test_a_link_in_place_of_a_staged_file_is_not_followed(site: Site, tmp_path: Path) -> None:

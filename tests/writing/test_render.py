@@ -14,13 +14,15 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.deciding.lists import Written, edges, text_of, trusted_list, trusts
 from tests.moments import NOW, after, login
+from tracker.deciding import lists
+from tracker.deciding.access import SenderPolicy
 from tracker.deciding.ledger import Ledger
 from tracker.deciding.names import Known, NamePolicy, known
 from tracker.deciding.policy import GrantPolicy
 from tracker.deciding.rules import RuleSet
 from tracker.deciding.trusted import TrustedList, parse
 from tracker.records import Answer, NameAnswers, Table
-from tracker.settings import GrantSettings
+from tracker.settings import GrantSettings, LocalSenderSettings
 from tracker.writing import render
 from tracker.writing.render import GrantTableType
 
@@ -52,7 +54,14 @@ def rules() -> tuple[RuleSet, Ledger]:
         login("198.51.100.200", "guest", session=None),
     ):
         ledger.apply(event, after(0))
-    return RuleSet(trusted(), ledger.expiries()), ledger
+    senders = SenderPolicy(
+        settings=LocalSenderSettings(reject=True),
+        domains=lists.parse("example.com\n.example.net\nbücher.test\n", "domains.txt"),
+        exceptions=lists.parse("bounce@example.com\nnews.example.com\n192.0.2.25\n", "e.txt"),
+        whitelist=lists.parse("white.example.org\nfriend@far.test\n2001:db8:f::/48\n", "w.txt"),
+        blacklist=lists.parse("203.0.113.0/24\nblack.example.org\n192.0.2.128/25\n", "b.txt"),
+    )
+    return RuleSet(trusted(), ledger.expiries(), senders=senders), ledger
 
 
 def trusted() -> TrustedList:
@@ -75,7 +84,9 @@ def tables(kind: GrantTableType) -> list[Table]:
     return [
         render.trusted_table(made.trusted, Path("/etc/popgate/trusted.txt")),
         *render.grant_texts(made, ledger.grants(), kind),
+        *(render.access_text(table, kind) for table in made.senders.tables.values()),
         render.main_cf_snippet(Path("/var/lib/popgate/maps"), kind),
+        render.master_cf_snippet(),
     ]
 
 
@@ -94,7 +105,13 @@ def test_each_text_is_as_its_golden_file(
 def test_a_user_name_cannot_make_up_an_entry() -> None:
     text = next(table.text for table in tables("lmdb") if table.name == "pop_before_smtp.txt")
     entries = [line.split()[0] for line in text.splitlines() if not line.startswith("#")]
-    assert entries == ["198.51.100.200", "203.0.113.5", "203.0.113.20", "2001:db8::5"]
+    assert entries == [
+        "198.51.100.9",
+        "198.51.100.200",
+        "203.0.113.5",
+        "203.0.113.20",
+        "2001:db8::5",
+    ]
 
 
 def test_the_same_rules_in_another_order_give_the_same_text() -> None:

@@ -25,6 +25,7 @@ _COMMANDS = {
     "allow": ("tracker.cli.grants", "Let an address send for some time."),
     "revoke": ("tracker.cli.grants", "End the grants of an address or a user at once."),
     "trust": ("tracker.cli.trust", "See, check and change the trusted list."),
+    "explain": ("tracker.cli.explain", "Say what the rules make of a session, and why."),
     "render": ("tracker.cli.render", "Write the tables and snippets to a folder."),
     "config": ("tracker.cli.config", "Check, show or sample the configuration."),
 }

@@ -17,22 +17,28 @@ def config() -> None:
 @config.command()
 @config_option
 def check(config_file: Path) -> None:
-    """Read configuration and trusted list, and report every fault in them."""
+    """Read configuration, trusted list and the lists of senders, and report every fault."""
     from tracker import config as settings
     from tracker.host import utc_now
     from tracker.reading.follow import absent
     from tracker.reading.selecting import select
+    from tracker.standing import listed
     from tracker.trusting import read_trusted
 
     found = settings.load(config_file)
     select(found.log, utc_now())
     trusted = read_trusted(found.trusted.file)
+    counts = [len(entries) for entries in listed(found)]
     click.echo(f"{config_file}: good")
     entries = len(trusted.entries)
     there = "" if found.trusted.file.exists() else " (no such file)"
     click.echo(f"{found.trusted.file}: {entries} entries{there}")
     for line in absent(found.log):
         click.echo(line)
+    names = ("local domains", "exceptions", "on the white list", "on the black list")
+    shown = [f"{count} {name}" for count, name in zip(counts, names, strict=True) if count]
+    if shown:
+        click.echo(f"listed: {', '.join(shown)}")
 
 
 @config.command()

@@ -19,12 +19,12 @@ from tracker.cli.common import config_option, settings_of
 @click.option("--check", is_flag=True, help="Write nothing; name what differs, and exit 1.")
 @config_option
 def render(out: Path, check: bool, config_file: Path) -> None:
-    """Write trusted.cidr, pop_before_smtp.* and main.cf.snippet to a folder.
+    """Write the texts of the tables, main.cf.snippet and master.cf.snippet to a folder.
 
     They are what popgate would publish now. Nothing is told to Postfix.
     """
-    from tracker.engine import wanted_tables
     from tracker.errors import FINDING, PublishError
+    from tracker.offline import wanted_tables
 
     tables = wanted_tables(settings_of(config_file))
     differing = [table for table in tables if _differs(out / table.name, table.text)]

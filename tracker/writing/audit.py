@@ -21,6 +21,7 @@ from tracker.texts import printable
 _IGNORED = "*.lmdb\n*.db\n.*.new\n.*.new.lmdb\n"
 _TIMEOUT = 60
 _SHOWN = 200
+_NAMED = 4
 _MARKS = {"added": "+", "renewed": "~", "removed": "-"}
 
 
@@ -104,9 +105,10 @@ def message(changes: Sequence[Change], policy: Sequence[str] = ()) -> str:
         for kind in ("added", "renewed", "removed")
         if (number := sum(change.kind == kind for change in net.values()))
     ]
-    subject = "; ".join(
-        filter(None, ["grants: " + ", ".join(counts) if counts else "", ", ".join(policy)])
-    )
+    texts = ", ".join(policy)
+    if len(policy) > _NAMED:
+        texts = f"{policy[0]} and {len(policy) - 1} more texts"
+    subject = "; ".join(filter(None, ["grants: " + ", ".join(counts) if counts else "", texts]))
     lines = [subject or "tables brought in line with the ledger", ""]
     for change in list(net.values())[:_SHOWN]:
         grant = change.grant

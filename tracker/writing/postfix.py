@@ -37,6 +37,21 @@ class Postfix:
         """The table types that this Postfix can read (`postconf -m`)."""
         return frozenset(self._run(["postconf", *self._config, "-m"], strict=False).split())
 
+    def parameters(self, names: Iterable[str]) -> dict[str, str]:
+        """The values of main.cf parameters, expanded, as smtpd on port 25 has them: what master.cf
+        says for that service counts."""
+        wanted = tuple(names)
+        lines = self._run(["postconf", *self._config, "-xh", *wanted], strict=False).splitlines()
+        if len(lines) != len(wanted):
+            raise PostfixError(f"postconf -xh: {len(lines)} values for {len(wanted)} parameters")
+        values = dict(zip(wanted, lines, strict=True))
+        for line in self._run(["postconf", *self._config, "-xP"], strict=False).splitlines():
+            service, _, value = line.partition(" = ")
+            name, kind, parameter = (*service.split("/"), "", "")[:3]
+            if kind == "inet" and name.rpartition(":")[2] in ("smtp", "25") and parameter in values:
+                values[parameter] = value.strip()
+        return values
+
     def put(self, table: str, entries: Mapping[str, str]) -> None:
         """Add or replace entries of an indexed table in place; an absent table is made."""
         if entries:
@@ -53,7 +68,8 @@ class Postfix:
         """
         source = Path(table.partition(":")[2])
         try:
-            source.write_text("".join(f"{key} {value}\n" for key, value in entries.items()))
+            lines = "".join(f"{key} {value}\n" for key, value in entries.items())
+            source.write_text(lines, encoding="utf-8")
             os.utime(source, (0, 0))
             self._run(["postmap", *self._config, table])
         except OSError as error:
@@ -131,6 +147,7 @@ class Postfix:
                 stdin=subprocess.DEVNULL if text is None else None,
                 capture_output=True,
                 text=True,
+                encoding="utf-8",
                 errors="backslashreplace",
                 timeout=self._timeout,
                 check=False,

@@ -19,10 +19,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tracker.errors import PostfixError, PostfixTimeoutError, PublishError
-from tracker.records import Table
+from tracker.records import AccessTable, Table
 from tracker.settings import PostfixSettings
 from tracker.writing.postfix import Postfix
-from tracker.writing.render import GRANT_FILES, GrantTableType, grant_table
+from tracker.writing.render import (
+    GRANT_FILES,
+    SENDER_TABLES,
+    GrantTableType,
+    access_text,
+    grant_table,
+)
 
 log = logging.getLogger("popgate")
 
@@ -87,8 +93,9 @@ class Publisher:
             )
         if stat.S_IMODE(found.st_mode) != 0o700:
             self._directory.chmod(0o700)
-        # What a killed postmap left: next to its table it would bring ended grants back.
-        (self._directory / GRANT_FILES["lmdb"]).unlink(missing_ok=True)
+        # What a killed postmap left: next to its table it would bring old entries back.
+        for stem in (GRANT_FILES["lmdb"], *SENDER_TABLES):
+            (self._directory / stem).unlink(missing_ok=True)
         if not os.access(self._directory, os.W_OK):
             raise PublishError(
                 f"{self._directory}: cannot be written to; the tables stay as they are"
@@ -145,8 +152,31 @@ class Publisher:
             self._sync_folder()
         except OSError as error:
             raise PublishError(f"{path}: cannot be replaced: {error.strerror}") from error
-        if table.kind == "cidr" and (old is None or _rules(old) != _rules(table.text)):
+        if table.kind != "text" and (old is None or _rules(old) != _rules(table.text)):
             self._reload_wanted = True
+        return True
+
+    def put_access(self, table: AccessTable) -> bool:
+        """Put an access table in its place where it differs, whole; True when it did.
+
+        An indexed one is changed by a transaction that smtpd sees at its next command, and its text
+        follows for people and git; where there is no lmdb, the text is the table.
+        """
+        text = access_text(table, self.kind)
+        if text.kind != "text":
+            return self.put_text(text)
+        wanted = {key: row.value for key, row in table.rows.items()}
+        differed = self._put_indexed(table.name, wanted)
+        return self.put_text(text) or differed
+
+    def _put_indexed(self, name: str, wanted: Mapping[str, str]) -> bool:
+        live = self._read_indexed(name)
+        if live == wanted:
+            return False
+        if live is None:
+            self._build(name, wanted)
+        else:
+            self._postfix.replace(f"lmdb:{self._directory / name}", wanted)
         return True
 
     def reload_due(self) -> float | None:
@@ -191,14 +221,20 @@ class Publisher:
         """What the grant table holds; None when it has to be made anew."""
         if self.kind == "cidr":
             return self._read_cidr()
-        if not Path(self._file()).exists():
+        live = self._read_indexed(GRANT_FILES["lmdb"])
+        return None if live is None else {key: _number(value) for key, value in live.items()}
+
+    def _read_indexed(self, name: str) -> dict[str, str] | None:
+        """What an lmdb table holds; None when it is missing or damaged."""
+        table = f"lmdb:{self._directory / name}"
+        if not (self._directory / f"{name}.lmdb").exists():
             return None
         try:
-            return {key: _number(value) for key, value in self._postfix.read(self._table).items()}
+            return self._postfix.read(table)
         except PostfixTimeoutError:
             raise  # somebody holds a lock on it, which is no damage
         except PostfixError as error:
-            log.error("event=rebuild table=%s error=%r", self._table, str(error))
+            log.error("event=rebuild table=%s error=%r", table, str(error))
             return None
 
     def _read_cidr(self) -> dict[str, int] | None:
@@ -217,21 +253,23 @@ class Publisher:
         if self.kind == "cidr":
             self.put_text(grant_table(wanted))
             return
-        staged = self._directory / ".pop_before_smtp.new"
+        entries = {key: str(end) for key, end in sorted(wanted.items())}
+        self._build(GRANT_FILES["lmdb"], entries)
+
+    def _build(self, name: str, entries: Mapping[str, str]) -> None:
+        """A whole lmdb table beside, then renamed."""
+        staged = self._directory / f".{name}.new"
         file = staged.with_name(staged.name + ".lmdb")
+        place = self._directory / f"{name}.lmdb"
         try:
             file.unlink(missing_ok=True)
-            entries = {key: str(end) for key, end in sorted(wanted.items())}
             self._postfix.replace(f"lmdb:{staged}", entries)
             file.chmod(0o600)  # postmap gives 0644 whatever the umask
-            os.replace(file, self._file())
+            os.replace(file, place)
             self._sync_folder()
         except OSError as error:
-            raise PublishError(f"{self._file()}: cannot be made: {error.strerror}") from error
+            raise PublishError(f"{place}: cannot be made: {error.strerror}") from error
         self._reload_wanted = True
-
-    def _file(self) -> str:
-        return f"{self._directory / GRANT_FILES['lmdb']}.lmdb"
 
     def _stage(self, path: Path, table: Table) -> Path:
         staged = path.with_name(f".{path.name}.new")
@@ -245,9 +283,9 @@ class Publisher:
             raise PublishError(
                 f"{staged}: cannot be written: {error.strerror}; {path.name} stays as it was"
             ) from error
-        if table.kind == "cidr":
+        if table.kind != "text":
             try:
-                self._postfix.query(f"cidr:{staged}", "192.0.2.1")
+                self._postfix.query(f"{table.kind}:{staged}", "192.0.2.1")
             except PostfixError as error:
                 raise PublishError(f"{path.name} stays as it was: {error}") from error
         return staged

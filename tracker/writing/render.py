@@ -15,9 +15,10 @@ import jinja2
 
 from tracker import __version__
 from tracker.addresses import order
-from tracker.deciding.rules import RuleSet
+from tracker.deciding import access
+from tracker.deciding.rules import RULES, RuleSet
 from tracker.deciding.trusted import Entry, TrustedList
-from tracker.records import Grant, Table
+from tracker.records import AccessTable, Grant, Table
 from tracker.texts import printable, visible
 
 GrantTableType = Literal["lmdb", "cidr"]
@@ -25,6 +26,9 @@ GRANT_FILES: dict[GrantTableType, str] = {
     "lmdb": "pop_before_smtp",  # Postfix adds .lmdb by itself
     "cidr": "pop_before_smtp.cidr",
 }
+SENDER_TABLES = ("local_senders", "whitelist", "blacklist", "local_marks")
+"""The indexed tables of senders. Where there is no lmdb they are texthash: a text that Postfix
+reads into memory, and a reload when it changes."""
 
 _SHOWN = 8
 """Entries that a comment names of those whose addresses were put together in the same networks."""
@@ -89,16 +93,51 @@ def grant_table(entries: Mapping[str, int]) -> Table:
     return Table("pop_before_smtp.cidr", "cidr", _render("pop_before_smtp.cidr.j2", rows=rows))
 
 
+def access_text(table: AccessTable, kind: GrantTableType) -> Table:
+    """An access table as text: the table itself, or what people and git read beside an lmdb one."""
+    if table.asks == "client":
+        rows = sorted(table.rows.items(), key=lambda item: (item[1].entry is None, order(item[0])))
+        text = _render("access.cidr.j2", about=table.about, rows=rows)
+        return Table(f"{table.name}.cidr", "cidr", text)
+    indexed = kind == "lmdb"
+    text = _render(
+        "access.txt.j2",
+        about=table.about,
+        name=table.name,
+        indexed=indexed,
+        rows=sorted(table.rows.items()),
+    )
+    return Table(f"{table.name}.txt", "text" if indexed else "texthash", text)
+
+
 def main_cf_snippet(directory: Path, kind: GrantTableType) -> Table:
-    """`main.cf.snippet`: the parameters that make Postfix ask the tables."""
+    """`main.cf.snippet`: the parameters that make Postfix ask the tables, in the rules' order."""
+    tables = {
+        "trusted": "check_client_access cidr:${popgate_dir}/trusted.cidr",
+        "grants": f"check_client_access {kind}:${{popgate_dir}}/{GRANT_FILES[kind]}",
+    }
+    for name in SENDER_TABLES:
+        source = f"lmdb:${{popgate_dir}}/{name}"
+        if kind != "lmdb":
+            source = f"texthash:${{popgate_dir}}/{name}.txt"
+        tables[name] = f"check_sender_access {source}"
+    for name in ("local_clients", "whitelist_clients", "blacklist_clients", "mark_clients"):
+        tables[name] = f"check_client_access cidr:${{popgate_dir}}/{name}.cidr"
     text = _render(
         "main.cf.snippet.j2",
         version=__version__,
         directory=directory,
-        grant_type=kind,
-        grant_file=GRANT_FILES[kind],
+        tables=tables,
+        clients=[tables[check] for rule in RULES if rule.code in "TP" for check in rule.checks],
+        senders=[tables[check] for rule in RULES if rule.code in "HWB" for check in rule.checks],
+        words=access,
     )
     return Table("main.cf.snippet", "text", text)
+
+
+def master_cf_snippet() -> Table:
+    """`master.cf.snippet`: the submission services, which SMTP AUTH alone opens."""
+    return Table("master.cf.snippet", "text", _render("master.cf.snippet.j2", version=__version__))
 
 
 @cache

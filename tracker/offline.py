@@ -1,0 +1,62 @@
+"""The rules as they are now, read without a running popgate: for `popgate render` and `explain`.
+
+Nothing is written, and no log is read.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from tracker.deciding.ledger import Ledger
+from tracker.deciding.policy import GrantPolicy
+from tracker.deciding.rules import RuleSet
+from tracker.deciding.trusted import TrustedList
+from tracker.host import own_addresses, utc_now
+from tracker.records import Grant, Table
+from tracker.settings import Settings
+from tracker.standing import Standing
+from tracker.store import Store
+from tracker.trusting import Trusting
+from tracker.writing import render
+from tracker.writing.postfix import Postfix
+from tracker.writing.publish import table_type
+
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def rules_now(settings: Settings, *, published: bool = False) -> tuple[RuleSet, list[Grant]]:
+    """The rules that the settings, the lists and the state make, and the grants; nothing is
+    written. `published`: as the table stands when nobody follows the log, which ends an open
+    session when the log was last read."""
+    trusted_list = Trusting(settings).reread(utc_now()) or TrustedList()
+    senders = Standing(settings, Postfix(settings.postfix)).read()
+    policy = GrantPolicy(settings.grants, own_addresses())
+    ledger = Ledger(policy)
+    read_until: datetime | None = None
+    if (settings.state.directory / "popgate.db").exists():
+        store = Store(settings.state.directory)
+        try:
+            ledger = Ledger(policy, store.grants(), store.ended())
+            if published and store.running() is None:
+                read_until = store.read_until() or _NEVER
+        finally:
+            store.close()
+    ledger.reconfigure(policy, utc_now())
+    ledger.expire(utc_now())
+    grants = list(ledger.grants())
+    expiries = ledger.expiries() if read_until is None else ledger.expiries_unread(read_until)
+    prefix = settings.grants.ipv6_prefix
+    return RuleSet(trusted_list, expiries, prefix, senders, grants), grants
+
+
+def wanted_tables(settings: Settings) -> list[Table]:
+    """Every text that the settings, the lists and the state make; nothing is written."""
+    kind = table_type(settings.postfix, Postfix(settings.postfix))
+    rules, grants = rules_now(settings)
+    return [
+        render.trusted_table(rules.trusted, settings.trusted.file),
+        *render.grant_texts(rules, grants, kind),
+        *(render.access_text(table, kind) for table in rules.senders.tables.values()),
+        render.main_cf_snippet(settings.tables.directory, kind),
+        render.master_cf_snippet(),
+    ]

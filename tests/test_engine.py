@@ -35,9 +35,9 @@ class Site:
         self.log.touch()
         self._open: list[Engine] = []
 
-    def settings(self, more: str = "") -> Settings:
+    def settings(self, more: str = "", log: str = "") -> Settings:
         return config.parse(
-            f'[log]\nfiles = ["{self.log}"]\n'
+            f'[log]\nfiles = ["{self.log}"]\ndovecot = {{}}\n{log}\n'
             f'[trusted]\nfile = "{self.trusted}"\n'
             f'[tables]\ndirectory = "{self.maps}"\n'
             f'[state]\ndirectory = "{self.maps.parent}"\n'
@@ -45,8 +45,8 @@ class Site:
             "popgate.toml",
         )
 
-    def engine(self, more: str = "", *, follow: bool = True) -> Engine:
-        made = Engine(self.settings(more), follow=follow)
+    def engine(self, more: str = "", *, follow: bool = True, log: str = "") -> Engine:
+        made = Engine(self.settings(more, log), follow=follow)
         self._open.append(made)
         made.start()
         return made
@@ -83,7 +83,10 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path, postfix_config: Path) -> Iterator[Site]:
-    with freeze_time(NOW) as clock:
+    # Stamps are read without a clock, and what is made of them is saved: true datetimes.
+    with freeze_time(
+        NOW, ignore=["tracker.reading.timestamps", "tracker.reading.correlating"]
+    ) as clock:
         assert isinstance(clock, FrozenDateTimeFactory)
         made = Site(tmp_path, postfix_config, clock)
         yield made
@@ -599,3 +602,46 @@ def test_ipv6_networks_can_be_granted_with_a_cidr_table(site: Site) -> None:
     site.write(login_line("2001:db8:1:2::5"))
     engine.step()
     assert "2001:db8:1:2::/64 " in (site.maps / "pop_before_smtp.cidr").read_text()
+
+
+class TestOtherServers:
+    popa3d = 'format = "popa3d"'
+    courier = 'format = "courier"'
+    connected = f"{NOW.isoformat()} mailhost popa3d[812]: Session from 203.0.113.5\n"
+    passed = f"{NOW.isoformat()} mailhost popa3d[812]: Authentication passed for alice\n"
+    forgeable = (
+        f"{NOW.isoformat()} mailhost pop3d: LOGIN, user=alice, ip=[::ffff:203.0.113.5], port=[4]\n"
+    )
+
+    def test_two_lines_make_a_login_though_popgate_ended_between_them(self, site: Site) -> None:
+        site.write(self.connected)
+        first = site.engine(log=self.popa3d)
+        first.step()
+        assert site.table() == {}
+        first.close()
+        site.write(self.passed)
+        site.engine(log=self.popa3d).step()
+        assert site.table().keys() == {"203.0.113.5"}
+
+    def test_a_format_that_anyone_can_forge_earns_nothing_until_the_admin_takes_it(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        site.write(self.forgeable)
+        site.engine(log=self.courier).step()
+        assert site.table() == {}
+        assert "format courier: its logins earn no grant" in caplog.text
+        site.write(self.forgeable.replace("port=[4]", "port=[5]"))
+        site.engine(log=f"{self.courier}\naccept_forgeable = true").step()
+        assert site.table().keys() == {"203.0.113.5"}
+        assert "format courier: forged logins earn grants too" in caplog.text
+
+    def test_a_server_that_began_anew_has_no_session_open(self, site: Site) -> None:
+        engine = site.engine()
+        site.write(login_line("203.0.113.5"))
+        engine.step()
+        began = site.to(7200)
+        version = "Dovecot v2.3.19.1 (9b53102964) starting up for pop3, imap (core dumps disabled)"
+        site.write(f"{began.isoformat()} mailhost dovecot: master: {version}\n")
+        engine.step()
+        engine.settle()
+        assert site.table() == {"203.0.113.5": stamp(7200 + 1800)}

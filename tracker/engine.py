@@ -24,7 +24,7 @@ from tracker.deciding.trusted import TrustedList
 from tracker.errors import ListError, PostfixError, TrustedError
 from tracker.host import host_name, own_addresses, utc_now
 from tracker.reading.follow import LogReader
-from tracker.reading.selecting import forgeable, select
+from tracker.reading.selecting import doubts, forgeable, select
 from tracker.records import Change, Ended
 from tracker.settings import Settings
 from tracker.standing import Standing, watched
@@ -66,6 +66,8 @@ class Engine:
         self._current = False
         self._clock = clock
         self._formats = select(settings.log, clock()) if follow else []
+        for line in doubts(self._formats, settings.log):
+            log.warning("event=forgeable what=%r", line)
         doubtful = forgeable(self._formats, settings.log)
         self._policy = GrantPolicy(settings.grants, own_addresses(), doubtful)
         postfix = Postfix(settings.postfix)

@@ -11,7 +11,7 @@ from tests.reading.test_formats import write
 from tracker.reading.choosing import Trial, by_evidence
 from tracker.reading.formats import find, load
 from tracker.reading.patterns import Format
-from tracker.reading.selecting import forgeable, select
+from tracker.reading.selecting import doubts, forgeable, select
 from tracker.settings import LogSettings
 
 SMALL = "Nov 24 08:45:29 mailhost small: in alice 203.0.113.5\n"
@@ -103,3 +103,13 @@ class TestTheSettings:
         formats = [both[0], doubtful]
         assert forgeable(formats, LogSettings()) == {"small": "no address"}
         assert forgeable(formats, LogSettings(accept_forgeable=True)) == {}
+        (refused,) = doubts(formats, LogSettings())
+        assert refused.startswith("format small: its logins earn no grant, since anyone can forge")
+        (taken,) = doubts(formats, LogSettings(accept_forgeable=True))
+        assert taken == "format small: forged logins earn grants too. no address"
+
+    def test_auto_looks_at_all_files_that_stars_match(self, folder: Path, tmp_path: Path) -> None:
+        (tmp_path / "mail-b.log").write_text(SMALL)
+        (tmp_path / "mail-a.log").write_text(OTHER)
+        settings = self.settings(folder, "auto", tmp_path / "mail-*.log")
+        assert names(select(settings, NOW)) == ["small"]

@@ -113,7 +113,7 @@ def test_a_log_with_such_stamps(form: str, stamp: str) -> None:
     line = f"{stamp}imap-login: Info: Login: user=<bob>, method=PLAIN, rip=203.0.113.5, lip=::1\n"
     (found,) = reader(settings={"log_timestamp": form}).read(line.encode())
     assert (found.time.day, found.time.hour, found.user) == (24, 8, "bob")
-    assert reader().read(line.encode()) == []
+    assert len(reader().read(line.encode())) == (form == "%s "), "seconds are known without it"
 
 
 def test_memory_is_bounded() -> None:

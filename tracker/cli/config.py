@@ -21,19 +21,19 @@ def check(config_file: Path) -> None:
     from tracker import config as settings
     from tracker.host import utc_now
     from tracker.reading.follow import absent
-    from tracker.reading.selecting import select
+    from tracker.reading.selecting import doubts, select
     from tracker.standing import listed
     from tracker.trusting import read_trusted
 
     found = settings.load(config_file)
-    select(found.log, utc_now())
+    formats = select(found.log, utc_now())
     trusted = read_trusted(found.trusted.file)
     counts = [len(entries) for entries in listed(found)]
     click.echo(f"{config_file}: good")
     entries = len(trusted.entries)
     there = "" if found.trusted.file.exists() else " (no such file)"
     click.echo(f"{found.trusted.file}: {entries} entries{there}")
-    for line in absent(found.log):
+    for line in (*absent(found.log), *doubts(formats, found.log)):
         click.echo(line)
     names = ("local domains", "exceptions", "on the white list", "on the black list")
     shown = [f"{count} {name}" for count, name in zip(counts, names, strict=True) if count]

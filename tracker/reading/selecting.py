@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tracker.reading.choosing import by_evidence
 from tracker.reading.formats import find, names
 from tracker.reading.patterns import Format
 from tracker.reading.sources.doveconf import fitted
-from tracker.reading.sources.rotated import Bytes, neighbours
+from tracker.reading.sources.rotated import Bytes, neighbours, packed
 from tracker.settings import LogSettings
 
 log = logging.getLogger("popgate")
@@ -45,13 +46,26 @@ def forgeable(formats: Iterable[Format], settings: LogSettings) -> Mapping[str, 
     return {one.name: one.forgeable for one in formats if one.forgeable}
 
 
+def doubts(formats: Iterable[Format], settings: LogSettings) -> Iterator[str]:
+    """What the admin should know of formats whose logins anyone can make up, a line each."""
+    for one in formats:
+        if one.forgeable and settings.accept_forgeable:
+            yield f"format {one.name}: forged logins earn grants too. {one.forgeable}"
+        elif one.forgeable:
+            yield (
+                f"format {one.name}: its logins earn no grant, since anyone can forge them "
+                f"(log.accept_forgeable takes them). {one.forgeable}"
+            )
+
+
 def _sample(files: Iterable[Path]) -> bytes:
     """The last lines of each log, and of the rotated file before it."""
     sample = bytearray()
-    for file in files:
-        plain = [path for path in neighbours(str(file)) if not path.endswith(".gz")]
-        for path in [*plain[-1:], str(file)]:
-            sample += _tail(path)
+    for pattern in files:
+        for file in sorted(glob.glob(str(pattern))) or [str(pattern)]:
+            plain = [path for path in neighbours(file) if not packed(path)]
+            for path in [*plain[-1:], file]:
+                sample += _tail(path)
     return bytes(sample)
 
 

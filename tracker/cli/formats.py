@@ -72,11 +72,11 @@ def test(files: tuple[str, ...], only: tuple[str, ...], folder: Path, as_json: b
     Lines that look like the server's logins and were not understood are counted, and some are
     shown: the log is customised then, or of another version.
     """
-    from tracker.cli.scan import blocks_of
     from tracker.errors import FINDING
     from tracker.host import utc_now
     from tracker.reading.choosing import Trial, choose
     from tracker.reading.formats import find
+    from tracker.reading.sources.whole import blocks_of
 
     found, faults = ([find(name, folder) for name in only], []) if only else _all(folder)
     trials = [Trial(one, utc_now()) for one in found]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import gzip
 import os
 import sys
 import time
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,8 +22,12 @@ if TYPE_CHECKING:
     from tracker.records import Event
 
 _Show = Callable[[int, "Event"], str]
+_Bar = Callable[[int], None]
 
 _LARGE = 50_000_000
+_PARALLEL = 32_000_000
+"""Bytes from which on a summary is made by all processors."""
+
 _DRAWN_EVERY = 0.1
 _KINDS = ("login", "logout", "failed", "restart")
 _ROW = "{:>9}  {:25}  {:6}  {:10}  {:39}  {}"
@@ -107,35 +110,50 @@ def _table(given: tuple[str, ...]) -> dict[str, str]:
 
 
 def _scan_file(file: str, reader: EventReader, counts: dict[str, int], show: _Show | None) -> None:
-    from tracker.errors import ReadingError
+    from tracker.reading.sources.whole import blocks, opened, unreadable
 
     try:
         with ExitStack() as stack:
-            source, size = _open(file, stack)
+            source, size = opened(file, stack)
             bar = _progress(file, size, stack)
+            if show is None and not file.endswith(".gz") and size >= _PARALLEL:
+                _count(source.fileno(), size, reader, counts, bar)
+                return
             # Rows on a terminal go where the bar stands; it is drawn again below them.
             clear = "\r\x1b[2K" if bar is not None and sys.stdout.isatty() else ""
-            blocks = _blocks(source)
-            read = (
-                reader.read_ahead(blocks) if show is None else _shown(reader, blocks, show, clear)
-            )
-            for block, events in read:
-                for kind, number in Counter(map(type, events)).items():
-                    counts[kind.__name__.lower()] += number
-                counts["lines"] += block.count(b"\n")
-                counts["bytes"] += len(block)
+            for block, events in _shown(reader, blocks(source), show, clear):
+                _add(counts, Counter(map(type, events)), block.count(b"\n"), len(block))
                 if bar is not None:
                     sys.stdout.flush()
-                    bar(source)
+                    raw = getattr(source, "fileobj", source)  # what gzip has read of the file
+                    bar(raw.tell())
     except BrokenPipeError:
         raise
     except (OSError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ReadingError(f"{file}: cannot be read: {reason}") from error
+        raise unreadable(file, error) from error
+
+
+def _count(
+    file: int, size: int, reader: EventReader, counts: dict[str, int], bar: _Bar | None
+) -> None:
+    from tracker.cli.counting import in_parallel
+
+    before = counts["bytes"]
+    for found in in_parallel(file, size, reader):
+        _add(counts, found.events, found.lines, found.bytes)
+        if bar is not None:
+            bar(counts["bytes"] - before)
+
+
+def _add(counts: dict[str, int], events: Counter[type[Event]], lines: int, length: int) -> None:
+    for kind, number in events.items():
+        counts[kind.__name__.lower()] += number
+    counts["lines"] += lines
+    counts["bytes"] += length
 
 
 def _shown(
-    reader: EventReader, blocks: Iterable[bytes], show: _Show, clear: str
+    reader: EventReader, blocks: Iterable[bytes], show: _Show | None, clear: str
 ) -> Iterator[tuple[bytes, list[Event]]]:
     """Each block with its events, once they are printed, each with the number of its line."""
     from tracker.reading.joining import SessionJoin
@@ -143,6 +161,9 @@ def _shown(
     join = SessionJoin()
     first = 1
     for block in blocks:
+        if show is None:
+            yield block, reader.read(block)
+            continue
         line, at, rows, events = first, 0, [clear], []
         for start, event in reader.placed(block):
             line += block.count(b"\n", at, start)
@@ -155,58 +176,7 @@ def _shown(
         first += block.count(b"\n")
 
 
-def blocks_of(file: str) -> Iterator[bytes]:
-    """The lines of a file, in blocks. Raises ReadingError."""
-    from tracker.errors import ReadingError
-
-    try:
-        with ExitStack() as stack:
-            source, _ = _open(file, stack)
-            yield from _blocks(source)
-    except (OSError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ReadingError(f"{file}: cannot be read: {reason}") from error
-
-
-def _open(file: str, stack: ExitStack) -> tuple[IO[bytes], int]:
-    """The bytes of a file and how many its file has on disk; 0 where nobody knows."""
-    if file == "-":
-        return sys.stdin.buffer, 0
-    raw = open(file, "rb", buffering=0)  # noqa: SIM115 (the stack closes it)
-    stack.callback(raw.close)
-    size = os.fstat(raw.fileno()).st_size
-    if file.endswith(".gz"):
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=raw)), size
-    return raw, size
-
-
-def _blocks(source: IO[bytes]) -> Iterator[bytes]:
-    """Whole lines, some 64 KiB at a time; a last line without its end counts too."""
-    from tracker.reading.scanner import LONGEST_LINE
-    from tracker.reading.sources.opened import CHUNK
-
-    rest = b""
-    skipping = False
-    read = getattr(source, "read1", source.read)  # what a pipe has now, not what it will have
-    while chunk := read(CHUNK):
-        if skipping:
-            end = chunk.find(b"\n")
-            if end < 0:
-                continue
-            # The over-long line counts as one line, without its text.
-            chunk, skipping = chunk[end:], False
-        data = rest + chunk
-        end = data.rfind(b"\n") + 1
-        rest = data[end:]
-        if len(rest) > LONGEST_LINE:
-            rest, skipping = b"", True
-        if end:
-            yield data[:end]
-    if rest:
-        yield rest + b"\n"
-
-
-def _progress(file: str, size: int, stack: ExitStack) -> Callable[[IO[bytes]], None] | None:
+def _progress(file: str, size: int, stack: ExitStack) -> _Bar | None:
     """A bar on stderr for large files on a terminal; what it returns draws it anew."""
     if size <= _LARGE or not sys.stderr.isatty():
         return None
@@ -227,13 +197,12 @@ def _progress(file: str, size: int, stack: ExitStack) -> Callable[[IO[bytes]], N
     task = progress.add_task(os.path.basename(file), total=size)
     drawn = 0.0
 
-    def draw(source: IO[bytes]) -> None:
+    def draw(done: int) -> None:
         nonlocal drawn
         if time.monotonic() - drawn < _DRAWN_EVERY:
             return
         drawn = time.monotonic()
-        raw = getattr(source, "fileobj", source)  # what gzip has read of the file itself
-        progress.update(task, completed=raw.tell(), refresh=True)
+        progress.update(task, completed=done, refresh=True)
 
     return draw
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 from tracker.reading.correlating import Correlator, Part
@@ -23,22 +22,14 @@ class EventReader:
 
     def read(self, block: bytes) -> list[Event]:
         """The events in `block`, in the order of its lines. A last line needs its \\n too."""
-        return self._joined(self._scanner.scan(block).items)
+        return self.join(self.unjoined(block))
 
-    def read_ahead(self, blocks: Iterable[bytes]) -> Iterator[tuple[bytes, list[Event]]]:
-        """Each block with its events; while those are made, the next block is matched already, on
-        another processor."""
-        with ThreadPoolExecutor(1, "match") as ahead:
-            before: tuple[bytes, Future[list[str]]] | None = None
-            for block in blocks:
-                matching = ahead.submit(self._scanner.match, block)
-                if before:
-                    yield before[0], self._joined(self._scanner.items(before[1].result()))
-                before = block, matching
-            if before:
-                yield before[0], self._joined(self._scanner.items(before[1].result()))
+    def unjoined(self, block: bytes) -> list[Event | Part]:
+        """What the lines of `block` tell, for `join`. Remembers nothing."""
+        return self._scanner.scan(block).items
 
-    def _joined(self, items: list[Event | Part]) -> list[Event]:
+    def join(self, items: Sequence[Event | Part]) -> list[Event]:
+        """The events in what the lines tell, in their order."""
         if not self._scanner.correlates or Part not in set(map(type, items)):
             return cast("list[Event]", items)
         events: list[Event] = []
@@ -55,6 +46,10 @@ class EventReader:
         for start, item in zip(starts, items, strict=True):
             for event in self._correlator.join(item) if isinstance(item, Part) else (item,):
                 yield start, event
+
+    def forget(self) -> None:
+        """Begin with another log: no earlier line matters."""
+        self._correlator = Correlator()
 
     def memory(self) -> bytes | None:
         """What later lines need, where it changed since it was last asked for."""

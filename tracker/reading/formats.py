@@ -180,13 +180,14 @@ def _piece(where: str, text: str, define: dict[str, str]) -> str:
 
 def prove(one: Format) -> Iterator[str]:
     """The faults that a format's own examples show, one line each; none for a sound format."""
+    stamps = StampReader(datetime(2026, 11, 24, 12, tzinfo=UTC), UTC)
     try:
-        EventReader([one], _stamps())
+        reader = EventReader([one], stamps)
     except PatternError as error:  # sound alone, but not beside the others
         yield f"the patterns cannot be joined: {error}"
         return
     for example in one.examples:
-        events = _events(one, example)
+        events = _events(reader, example)
         found = _told(events[-1]) if events else None
         meant = (example.event, example.service, example.user, example.address, example.session)
         if found != meant:
@@ -194,17 +195,13 @@ def prove(one: Format) -> Iterator[str]:
         if example.event == "login" and not any(needle in example.line for needle in one.needles):
             yield f"none of `needles` is in this login: {example.line}"
     for counter in one.counter_examples:
-        if any(_told(event)[0] == "login" for event in _events(one, counter)):
+        if any(_told(event)[0] == "login" for event in _events(reader, counter)):
             yield f"this counter-example ({counter.why}) gives a login: {counter.line}"
 
 
-def _events(one: Format, example: Example | CounterExample) -> Sequence[Event]:
-    block = example.line.encode("utf-8", "surrogateescape") + b"\n"
-    return EventReader([one], _stamps()).read(block)
-
-
-def _stamps() -> StampReader:
-    return StampReader(datetime(2026, 11, 24, 12, tzinfo=UTC), UTC)
+def _events(reader: EventReader, example: Example | CounterExample) -> Sequence[Event]:
+    reader.forget()
+    return reader.read(example.line.encode("utf-8", "surrogateescape") + b"\n")
 
 
 def _told(event: Event) -> tuple[str, str | None, str | None, str | None, str | None]:

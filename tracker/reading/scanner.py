@@ -25,7 +25,6 @@ from tracker.records import Event, Failed, Login, Logout, Restart
 LONGEST_LINE = 64 * 1024
 """Bytes of a line beyond which sources skip it unread."""
 
-_KNOWN = 200_000
 _WIDTH = len(COLUMNS) + 1
 _RECORD = "".join(["${*MARK}\n", *(f"${n}\n" for n in range(2, _WIDTH)), "$0\n"]).encode()
 """The mark, the groups from the second on, the whole line."""
@@ -69,7 +68,6 @@ class Scanner:
             if not _plain(route)
         }
         self.correlates = bool(self._parts)
-        self._addresses: dict[str, str | None] = {"": None}
         self.given_up = 0
 
     def scan(self, block: bytes, *, placed: bool = False) -> Scanned:
@@ -77,12 +75,11 @@ class Scanner:
 
         `placed`: also tell where each line begins.
         """
-        items, lines = self._tell(self.match(block, placed=placed))
+        items, lines = self._tell(self._matched(block, placed=placed))
         return Scanned(items, _places(block, lines) if placed else [])
 
-    def match(self, block: bytes, *, placed: bool = False) -> list[str]:
-        """The records of all matches in `block`, for `items`: most of the work, and done outside of
-        Python, so it may go on in another thread meanwhile; but not in two at a time."""
+    def _matched(self, block: bytes, *, placed: bool) -> list[str]:
+        """The records of all matches, the whole block's as one text where it can be had."""
         record = _RECORD if placed else _RECORD.removesuffix(b"$0\n") + b"\n"
         whole = self._records(block, record)
         if whole is not None:
@@ -90,10 +87,6 @@ class Scanner:
         one_by_one = [self._records(line + b"\n", record) for line in block.split(b"\n")]
         self.given_up += one_by_one.count(None)
         return [text for text in one_by_one if text]
-
-    def items(self, matched: list[str]) -> list[Event | Part]:
-        """What the lines tell whose records `match` gave."""
-        return self._tell(matched)[0]
 
     def _records(self, block: bytes, record: bytes) -> str | None:
         """None when it cannot be told what is in the block."""
@@ -133,45 +126,37 @@ class Scanner:
         self, values: list[str], items: list[Event | Part], lines: list[str], *, ascii_only: bool
     ) -> None:
         # One loop, nothing called that need not be: this is where a large log spends its time.
-        makes, known, parts = self._make, self._addresses, self._parts
+        makes, parts, read = self._make, self._parts, self._stamps.read
         last, time, host = "", None, None
-        columns = iter(values)
         for mark, stamp, service, user, address, session, pid, line in zip(
-            *[columns] * _WIDTH, strict=False
+            *[iter(values)] * _WIDTH, strict=False
         ):
             if stamp != last:
-                last, (time, host) = stamp, self._stamps.read(stamp)
+                last, (time, host) = stamp, read(stamp)
             if time is None:
                 continue
-            if address not in known and not self._is_address(address):
-                continue
+            at: str | None = None
+            if address:
+                try:
+                    inet_pton(AF_INET, address)  # most are IPv4, and this is what makes one so
+                    at = address
+                except OSError:
+                    at = canonical(address)
+                    if at is None:
+                        continue
             make, name = makes[mark]
             event = make(
                 time,
                 service or None,
                 (user if ascii_only else _decoded(user)) or None,
-                known[address],
+                at,
                 session or None,
                 host,
                 name,
             )
             items.append(event if mark not in parts else _part(*parts[mark], event, pid))
-            lines.append(line)
-
-    def _is_address(self, text: str) -> bool:
-        """Whether it is an address, which is known from then on: most come more than once."""
-        try:
-            inet_pton(AF_INET, text)  # most are IPv4, and this is what makes one so
-            found: str | None = text
-        except OSError:
-            found = canonical(text)
-        if found is None:
-            return False
-        if len(self._addresses) >= _KNOWN:
-            self._addresses.clear()
-            self._addresses[""] = None
-        self._addresses[text] = found
-        return True
+            if line:
+                lines.append(line)
 
 
 def _decoded(name: str) -> str:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-
 # As an installed program runs: its modules are compiled once, not at every start.
 _ENVIRONMENT = {
     name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"

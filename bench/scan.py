@@ -1,8 +1,7 @@
 """Scanning: a million mixed lines, all log formats at once, beside grep, a plain Python loop over
 lines, and fail2ban-regex.
 
-fail2ban-regex reads some ten thousand lines a second: it gets the first part of the same log, and
-popgate that part too.
+fail2ban-regex reads some ten thousand lines a second, so it runs three times on one of the logs.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 
 from bench import lines
@@ -18,7 +16,6 @@ from bench.figures import side_by_side
 from tracker.reading.formats import names
 
 LINES = 1_000_000
-PART = 100_000
 
 
 def measure(folder: Path) -> Iterator[tuple[str, str]]:
@@ -27,10 +24,8 @@ def measure(folder: Path) -> Iterator[tuple[str, str]]:
         log = folder / f"{stamps}.log"
         lines.write(log, LINES, "rfc3164" if stamps == "rfc3164" else "rfc3339")
         yield from _side_by_side(log, stamps)
-        part = folder / f"{stamps}.part.log"
-        with log.open("rb") as whole, part.open("wb") as first:
-            first.writelines(islice(whole, PART))
-        yield from _beside_fail2ban(part)
+        if stamps == "rfc3164":
+            yield from _beside_fail2ban(log)
 
 
 def _popgate(log: Path, formats: str) -> Sequence[str]:
@@ -65,7 +60,7 @@ def _side_by_side(log: Path, stamps: str) -> Iterator[tuple[str, str]]:
 
 
 def _beside_fail2ban(log: Path) -> Iterator[tuple[str, str]]:
-    what = f"  lines/s, against fail2ban-regex, {PART:,} lines"
+    what = "  lines/s, against fail2ban-regex"
     fail2ban = shutil.which("fail2ban-regex")
     if fail2ban is None:
         yield what, "not measured: fail2ban-regex is not installed"
@@ -74,6 +69,10 @@ def _beside_fail2ban(log: Path) -> Iterator[tuple[str, str]]:
         "popgate": _popgate(log, ",".join(sorted(names(None)))),
         "fail2ban": [fail2ban, str(log), "dovecot"],
     }
-    found = side_by_side(commands)
+    found = side_by_side(commands, rounds=3)
     own, other = found["popgate"], found["fail2ban"]
-    yield what, f"{other.wall / own.wall:.0f} times (fail2ban {PART / other.wall:,.0f} lines/s)"
+    yield (
+        what,
+        f"{other.wall / own.wall:.0f} times; {other.cpu / own.cpu:.0f} times for each second of "
+        f"processor (fail2ban {LINES / other.wall:,.0f} lines/s)",
+    )

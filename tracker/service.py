@@ -31,6 +31,7 @@ from tracker.engine import Engine
 from tracker.errors import (
     AuditError,
     ConfigError,
+    ExportError,
     PopgateError,
     PostfixError,
     StoreError,
@@ -123,7 +124,9 @@ class Service:
         except PopgateError as error:
             self._retry = min(max(self._retry * 2, _FIRST_RETRY), _LAST_RETRY)
             self._say(error)
+            self._export(engine)
             return False
+        self._export(engine)
         self._reload(engine)
         if self._retry:
             self._retry = 0.0
@@ -144,6 +147,14 @@ class Service:
                 self._settle_at = None
             except AuditError as error:
                 self._say(error)
+
+    def _export(self, engine: Engine) -> None:
+        """What other programs read. What fails there stops nothing else."""
+        try:
+            for fault in engine.export():
+                self._say(ExportError(fault))
+        except PopgateError as error:
+            self._say(error)
 
     def _reload(self, engine: Engine) -> None:
         """Reload Postfix when its time has come. One that fails stops nothing else."""
@@ -200,7 +211,7 @@ class Service:
 
     async def _end(self, engine: Engine) -> None:
         """Leave everything exact; what fails now is said, and put right by the next start."""
-        for work in (engine.step, engine.settle, engine.reload):
+        for work in (engine.step, engine.export, engine.settle, engine.reload):
             try:
                 await self._do(work)
             except PopgateError as error:

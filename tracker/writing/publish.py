@@ -15,12 +15,13 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from tracker.errors import PostfixError, PostfixTimeoutError, PublishError
 from tracker.records import AccessTable, Table
 from tracker.settings import PostfixSettings
+from tracker.writing.files import put, sync
 from tracker.writing.postfix import Postfix
 from tracker.writing.render import (
     GRANT_FILES,
@@ -136,23 +137,29 @@ class Publisher:
 
     def put_text(self, table: Table) -> bool:
         """Put a text in its place if it differs; True when it did."""
-        path = self._directory / table.name
-        try:
-            if path.read_text(encoding="utf-8") == table.text:
-                return False
-        except FileNotFoundError:
-            pass
-        except (OSError, UnicodeDecodeError) as error:
-            log.warning("event=unreadable file=%s error=%s action=replaced", path, error)
-        staged = self._stage(path, table)
-        try:
-            os.replace(staged, path)
-            self._sync_folder()
-        except OSError as error:
-            raise PublishError(f"{path}: cannot be replaced: {error.strerror}") from error
+        check = None if table.kind == "text" else self._readable(table)
+        if not put(self._directory / table.name, table.text, 0o600, check):
+            return False
         if table.kind != "text":
             self._reload_wanted = True
         return True
+
+    def _readable(self, table: Table) -> Callable[[Path], None]:
+        def check(staged: Path) -> None:
+            try:
+                self._postfix.query(f"{table.kind}:{staged}", "192.0.2.1")
+            except PostfixError as error:
+                raise PublishError(f"{table.name} stays as it was: {error}") from error
+
+        return check
+
+    def has(self, name: str) -> bool:
+        """Whether that text was ever put here."""
+        return (self._directory / name).exists()
+
+    def holds(self, address: str) -> bool:
+        """Whether the address stands in the grant table."""
+        return address in self._live
 
     def put_access(self, table: AccessTable) -> bool:
         """Put an access table in its place where it differs, whole; True when it did.
@@ -264,36 +271,10 @@ class Publisher:
             self._postfix.replace(f"lmdb:{staged}", entries)
             file.chmod(0o600)  # postmap gives 0644 whatever the umask
             os.replace(file, place)
-            self._sync_folder()
+            sync(self._directory)
         except OSError as error:
             raise PublishError(f"{place}: cannot be made: {error.strerror}") from error
         self._reload_wanted = True
-
-    def _stage(self, path: Path, table: Table) -> Path:
-        staged = path.with_name(f".{path.name}.new")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            with open(os.open(staged, flags, 0o600), "w", encoding="utf-8") as file:
-                file.write(table.text)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise PublishError(
-                f"{staged}: cannot be written: {error.strerror}; {path.name} stays as it was"
-            ) from error
-        if table.kind != "text":
-            try:
-                self._postfix.query(f"{table.kind}:{staged}", "192.0.2.1")
-            except PostfixError as error:
-                raise PublishError(f"{path.name} stays as it was: {error}") from error
-        return staged
-
-    def _sync_folder(self) -> None:
-        folder = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _number(value: str) -> int:

@@ -7,7 +7,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := postfix postfix-lmdb dovecot-pop3d dovecot-imapd git iproute2
 
-.PHONY: setup servers demo test lint bench docs clean
+# What popgate exports to; the tests run them.
+PROGRAMS := rspamd spamassassin opendkim miltertest fail2ban nftables
+
+.PHONY: setup servers programs demo test lint bench docs clean
 
 setup: $(VENV)/.made servers
 
@@ -24,10 +27,13 @@ $(VENV)/.made: pyproject.toml
 servers:
 	@lab/install-servers $(PACKAGES)
 
+programs:
+	@lab/install-servers $(PROGRAMS)
+
 demo: setup
 	@$(BIN)/python -m lab.demo
 
-test: setup lint
+test: setup programs lint
 	@$(BIN)/python -m pytest
 
 lint: $(VENV)/.made

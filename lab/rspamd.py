@@ -1,7 +1,7 @@
 """An rspamd of one's own: Debian's configuration, with a local folder and a port of its own.
 
-`local` has the files of local.d, and rspamd.local.lua, as an admin writes them. It asks no DNS and no maps of the
-internet: what it says rests on what popgate exported.
+`local` has the files of local.d, and rspamd.local.lua, as an admin writes them. It asks no DNS and
+no maps of the internet: what it says rests on what popgate exported.
 """
 
 from __future__ import annotations
@@ -108,10 +108,11 @@ class Rspamd:
 
     def scan(self, message: str, client: str, sender: str, user: str = "") -> dict[str, Any]:
         """What rspamd says of a message, as a milter hands it over: its reply to a scan."""
+        asked = ["-i", client, "-F", sender, "-r", "bob@example.net"]
         login = ["--user", user] if user else []
+        place = ["-h", f"127.0.0.1:{self.port}", "-t", "10"]
         done = subprocess.run(
-            ["rspamc", "--json", "-h", f"127.0.0.1:{self.port}", "-t", "10", "-i", client]
-            + ["-F", sender, "-r", "bob@example.net", *login, "symbols"],
+            ["rspamc", "--json", *place, *asked, *login, "symbols"],
             input=message,
             capture_output=True,
             text=True,

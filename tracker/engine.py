@@ -208,15 +208,15 @@ class Engine:
         known = [change for change in changes if isinstance(change, Change)]
         touched = {change.grant.address for change in known}
         behind, self._behind = self._behind, True  # until the tables have followed
+        moved = any(change.kind != "renewed" for change in known)
+        self._exports_behind = self._exports_behind or behind or moved
+        self._exports_renewed = self._exports_renewed or bool(touched)
         if behind:
             # Read anew, since another process may have written to it meanwhile.
             self.publisher.match(self.rules().granted())
         if touched:
             entries = self.rules().granted(touched)
             self.publisher.update({address: entries.get(address) for address in touched})
-        moved = any(change.kind != "renewed" for change in known)
-        self._exports_behind = self._exports_behind or behind or moved
-        self._exports_renewed = self._exports_renewed or bool(touched)
         self._behind = False
 
     def export(self) -> list[str]:

@@ -125,6 +125,7 @@ class Engine:
         """Follow the log in another engine's place; what it had not committed yet goes along."""
         self.store.take_over(other.store)
         self._unsettled, other._unsettled = other._unsettled, []
+        self._exports.take_over(other._exports)
 
     def _begin(self) -> None:
         now = self._clock()
@@ -237,6 +238,10 @@ class Engine:
                 faults = self._export(now, at, whole=behind)
         self._exports_behind, self._exports_renewed = behind and bool(faults), bool(faults)
         return faults
+
+    def last_export(self) -> list[str]:
+        """`export` before the end: commands that wait for their time are run now."""
+        return [*self.export(), *self._exports.finish()]
 
     def _export(self, now: float, at: float, *, whole: bool) -> list[str]:
         ends = self.rules().granted()

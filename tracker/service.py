@@ -151,7 +151,7 @@ class Service:
     def _export(self, engine: Engine) -> None:
         """What other programs read. What fails there stops nothing else."""
         try:
-            for fault in engine.export():
+            for fault in engine.last_export() if self._stopping else engine.export():
                 self._say(ExportError(fault))
         except PopgateError as error:
             self._say(error)
@@ -211,7 +211,7 @@ class Service:
 
     async def _end(self, engine: Engine) -> None:
         """Leave everything exact; what fails now is said, and put right by the next start."""
-        for work in (engine.step, engine.export, engine.settle, engine.reload):
+        for work in (engine.step, partial(self._export, engine), engine.settle, engine.reload):
             try:
                 await self._do(work)
             except PopgateError as error:

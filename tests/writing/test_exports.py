@@ -13,13 +13,13 @@ import pytest
 
 from tests.writing.test_render import rules
 from tracker.deciding.rights import Rights, rights
-from tracker.settings import ExportSettings, PostfixSettings
+from tracker.settings import ExportSettings, PostfixSettings, Shared
 from tracker.writing.exports import Exports, wanted_exports
 from tracker.writing.postfix import Postfix
 from tracker.writing.publish import Publisher
 
 GOLDEN = Path(__file__).with_name("golden") / "exports"
-BOTH = ("trusted", "granted")
+BOTH: tuple[Shared, ...] = ("trusted", "granted")
 NOW = 1_800_000_000.0
 END = int(NOW) + 1800
 RIGHTS = Rights(("198.51.100.0/25", "2001:db8:5::/48"))
@@ -206,6 +206,16 @@ def test_a_link_in_place_of_the_folder_is_refused(site: Site, tmp_path: Path) ->
     assert list((tmp_path / "real").iterdir()) == []
 
 
+def test_a_firewall_that_may_not_be_changed_keeps_no_text_back(site: Site) -> None:
+    refused = ("sh", "-c", "echo Operation not permitted >&2; exit 1")
+    exports = site.exports(rspamd=BOTH, nftables=BOTH, nft_command=refused)
+    (fault,) = exports.put(RIGHTS, {"203.0.113.5": END}, NOW, 0)
+    assert "Operation not permitted: popgate needs CAP_NET_ADMIN" in fault
+    assert site.read("rspamd/granted.map") == ["203.0.113.5"]
+    assert exports.put(RIGHTS, {}, NOW, 1) == [], "it is asked again later, not each time"
+    assert exports.due(NOW, 60)
+
+
 class TestCommands:
     """What a program's own command is run for: it reads its configuration only once."""
 
@@ -226,6 +236,21 @@ class TestCommands:
         exports.renew({"203.0.113.4": END}, NOW, 30)
         assert site.runs() == 2
         assert not exports.due(NOW, 1000)
+
+    def test_what_waits_for_its_time_is_not_forgotten_at_the_end_or_by_a_successor(
+        self, site: Site
+    ) -> None:
+        exports = site.exports(opendkim=BOTH, opendkim_command=site.command())
+        exports.put(RIGHTS, {}, NOW, 0)
+        exports.put(RIGHTS, {"203.0.113.5": END}, NOW, 1)
+        successor = site.exports(opendkim=BOTH, opendkim_command=site.command())
+        successor.take_over(exports)
+        successor.put(RIGHTS, {"203.0.113.5": END}, NOW, 2)
+        assert site.runs() == 1
+        assert successor.finish() == []
+        assert site.runs() == 2
+        assert successor.finish() == []
+        assert site.runs() == 2
 
     def test_one_that_fails_is_told_and_run_again(self, site: Site) -> None:
         exports = site.exports(opendkim=BOTH, opendkim_command=("sh", "-c", "echo no >&2; exit 3"))

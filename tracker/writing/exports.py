@@ -108,6 +108,19 @@ class Exports:
             return True
         return self._nftables is not None and self._nftables.due(now, at)
 
+    def finish(self) -> list[str]:
+        """Run what waits for a later time, which will not come; what failed, a line each."""
+        self._faults = []
+        self._earliest = {}
+        self._run_commands(0.0)
+        return self._faults
+
+    def take_over(self, other: Exports) -> None:
+        """Go on in another's place with what it has not told yet."""
+        self._waiting = {name: at for name, at in other._waiting.items() if self._commands[name]}
+        self._earliest = dict(other._earliest)
+        self._changed = other._changed
+
     def changed(self) -> list[str]:
         """The texts that changed since the last commit."""
         return self._changed

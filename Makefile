@@ -8,7 +8,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := postfix postfix-lmdb dovecot-pop3d dovecot-imapd systemd-journal-remote git iproute2 openssl
 
-.PHONY: setup servers demo test torture lint bench docs clean
+# What popgate exports to; the tests run them.
+PROGRAMS := rspamd spamassassin opendkim miltertest fail2ban nftables
+
+.PHONY: setup servers programs demo test torture lint bench docs clean
 
 setup: $(VENV)/.made servers
 
@@ -25,10 +28,13 @@ $(VENV)/.made: pyproject.toml
 servers:
 	@lab/install-servers $(PACKAGES)
 
+programs:
+	@lab/install-servers $(PROGRAMS)
+
 demo: setup
 	@$(BIN)/python -m lab.demo
 
-test: setup lint
+test: setup programs lint
 	@$(BIN)/python -m pytest
 
 torture: setup

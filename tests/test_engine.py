@@ -645,3 +645,119 @@ class TestOtherServers:
         engine.step()
         engine.settle()
         assert site.table() == {"203.0.113.5": stamp(7200 + 1800)}
+
+
+class TestExports:
+    """What other programs read follows the tables, in the same step."""
+
+    def settings(self, site: Site) -> str:
+        return (
+            f'[exports]\ndirectory = "{site.folder}/exports"\n'
+            'rspamd = ["trusted", "granted", "whitelist"]\nfail2ban = ["granted"]\n'
+            'postscreen = ["trusted"]\n'
+        )
+
+    def read(self, site: Site, name: str) -> list[str]:
+        lines = (site.folder / "exports" / name).read_text().splitlines()
+        return [line for line in lines if not line.startswith("#")]
+
+    def test_come_and_go_with_the_grants(self, site: Site) -> None:
+        engine = site.engine(self.settings(site))
+        site.write(login_line("203.0.113.5"), logout_line())
+        engine.step()
+        assert engine.export() == []
+        assert self.read(site, "rspamd/granted.map") == ["203.0.113.5"]
+        assert self.read(site, "fail2ban/granted.cidr") == ["203.0.113.5 OK"]
+        site.to(1800)
+        engine.step()
+        engine.export()
+        assert self.read(site, "rspamd/granted.map") == []
+        assert self.read(site, "fail2ban/granted.cidr") == []
+
+    def test_follow_the_trusted_list_without_its_exceptions(self, site: Site) -> None:
+        engine = site.engine(self.settings(site))
+        site.trusted.write_text("!198.51.100.128/25\n198.51.100.0/24\n")
+        engine.reread_trusted()
+        engine.export()
+        assert self.read(site, "rspamd/trusted.map") == ["198.51.100.0/25"]
+        assert "198.51.100.0/25 permit" in (site.maps / "postscreen_trusted.cidr").read_text()
+
+    def test_end_a_grant_though_its_table_cannot_be_changed(self, site: Site) -> None:
+        engine = site.engine(self.settings(site))
+        site.write(login_line("203.0.113.5"), logout_line())
+        engine.step()
+        engine.export()
+        site.to(1800)
+        engine.publisher._postfix._path = "/nonexistent"
+        with pytest.raises(PostfixError):
+            engine.step()
+        engine.export()
+        assert self.read(site, "rspamd/granted.map") == []
+
+    def test_have_no_address_that_the_table_has_not(self, site: Site) -> None:
+        engine = site.engine(self.settings(site))
+        site.write(login_line("203.0.113.5"))
+        engine.publisher._postfix._path = "/nonexistent"
+        with pytest.raises(PostfixError):
+            engine.step()
+        engine.export()
+        assert self.read(site, "rspamd/granted.map") == []
+
+    def test_are_ended_by_who_does_not_read_the_log(self, site: Site) -> None:
+        site.trusted.write_text("198.51.100.0/24\n")
+        dead = site.engine(self.settings(site))
+        site.write(login_line("203.0.113.5"), logout_line())
+        dead.step()
+        dead.export()
+        dead.close()
+        site.to(1800)
+        site.trusted.write_text("10.1\n")
+        site.engine(self.settings(site), follow=False).export()
+        assert self.read(site, "rspamd/granted.map") == []
+        assert self.read(site, "rspamd/trusted.map") == ["198.51.100.0/24"]
+
+    def test_are_left_to_the_one_that_follows_the_log(self, site: Site) -> None:
+        living = site.engine(self.settings(site))
+        living.store.claim()
+        living.step()
+        living.export()
+        by_hand = site.engine(self.settings(site), follow=False)
+        by_hand.allow("203.0.113.5", "-", timedelta(hours=1))
+        by_hand.export()
+        assert self.read(site, "rspamd/granted.map") == []
+        living.step()
+        living.export()
+        assert self.read(site, "rspamd/granted.map") == ["203.0.113.5"]
+
+    def test_are_committed_in_batches_to_a_history_that_others_cannot_read(
+        self, site: Site
+    ) -> None:
+        engine = site.engine(self.settings(site))
+        site.write(login_line("203.0.113.5"))
+        engine.step()
+        engine.export()
+        assert engine.unsettled()
+        engine.settle()
+        assert not engine.unsettled()
+        git = site.folder / "exports/.git"
+        assert git.stat().st_mode & 0o777 == 0o700
+        log = subprocess.run(
+            ["git", "-C", git.parent, "log", "--stat", "--format=%s"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        assert log.startswith("grants: 1 added; exports/")
+        assert "rspamd/granted.map" in log
+        engine.settle()
+
+    def test_are_among_the_wanted_tables_where_they_are_on(self, site: Site) -> None:
+        site.trusted.write_text("!198.51.100.128/25\n198.51.100.0/24\n")
+        tables = {table.name: table.text for table in wanted_tables(site.settings())}
+        assert not any(name.startswith(("exports/", "postscreen")) for name in tables)
+        tables = {
+            table.name: table.text for table in wanted_tables(site.settings(self.settings(site)))
+        }
+        assert "198.51.100.0/25\n" in tables["exports/rspamd/trusted.map"]
+        assert "198.51.100.0/25 permit\n" in tables["postscreen_trusted.cidr"]
+        assert "exports/crowdsec/popgate-trusted.yaml" not in tables

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from tracker.deciding.access import SenderPolicy
 from tracker.deciding.ledger import Ledger
 from tracker.deciding.policy import GrantPolicy
+from tracker.deciding.rights import Rights, rights
 from tracker.deciding.rules import RuleSet
 from tracker.deciding.trusted import TrustedList
 from tracker.errors import ListError, PostfixError, TrustedError
@@ -32,6 +33,7 @@ from tracker.store import Store
 from tracker.texts import printable
 from tracker.trusting import Trusting, say
 from tracker.writing import audit, render
+from tracker.writing.exports import Exports
 from tracker.writing.postfix import Postfix
 from tracker.writing.publish import Publisher, table_type
 
@@ -83,6 +85,12 @@ class Engine:
         self._resolver = resolver
         self._trusting = Trusting(settings, resolver, say)
         self.trusted = self._first_trusted()
+        prefix = settings.grants.ipv6_prefix
+        self._exports = Exports(settings.exports, self.publisher, postfix, prefix)
+        self._skips = settings.local_senders.skip_lists_for_local_untrusted
+        self._exports_behind = True
+        self._exports_renewed = False
+        self._rights: Rights | None = None
         self._standing = Standing(settings, postfix)
         # Only who follows the log writes what is made of these.
         self.senders = self._standing.read(time.monotonic()) if follow else SenderPolicy()
@@ -142,6 +150,7 @@ class Engine:
         """Follow the log in another engine's place; what it had not committed yet goes along."""
         self.store.take_over(other.store)
         self._unsettled, other._unsettled = other._unsettled, []
+        self._exports.take_over(other._exports)
 
     def _begin(self) -> None:
         now = self._clock()
@@ -189,7 +198,7 @@ class Engine:
     def _refresh(self, now: datetime) -> None:
         if self.store.changed_elsewhere():
             self._load(now)
-            self._behind = True
+            self._behind = self._exports_behind = True
 
     def _keep(
         self, changes: list[Change | Ended], now: datetime, reader: LogReader | None = None
@@ -231,8 +240,12 @@ class Engine:
 
     def _publish(self, changes: Iterable[Change | Ended]) -> None:
         """The fast path: what comes and goes reaches the grant table now."""
-        touched = {change.grant.address for change in changes if isinstance(change, Change)}
+        known = [change for change in changes if isinstance(change, Change)]
+        touched = {change.grant.address for change in known}
         behind, self._behind = self._behind, True  # until the tables have followed
+        moved = any(change.kind != "renewed" for change in known)
+        self._exports_behind = self._exports_behind or behind or moved
+        self._exports_renewed = self._exports_renewed or bool(touched)
         if behind:
             # Read anew, since another process may have written to it meanwhile.
             self.publisher.match(self.rules().granted())
@@ -241,8 +254,49 @@ class Engine:
             self.publisher.update({address: entries.get(address) for address in touched})
         self._behind = False
 
+    def export(self) -> list[str]:
+        """Bring what other programs read in line with the tables; what failed, a line each.
+
+        Where another popgate follows the log, that one does it. Who does not follow it leaves what
+        no login changes.
+        """
+        if not self._follow and self.store.running() is not None:
+            return []
+        now, at = self._clock().timestamp(), time.monotonic()
+        behind = self._exports_behind
+        if not behind and not self._exports_renewed and not self._exports.due(now, at):
+            return []
+        faults: list[str] = []
+        if self._exports.wanted():
+            with self.store.exclusive():
+                faults = self._export(now, at, whole=behind)
+        self._exports_behind, self._exports_renewed = behind and bool(faults), bool(faults)
+        return faults
+
+    def last_export(self) -> list[str]:
+        """`export` before the end: commands that wait for their time are run now."""
+        return [*self.export(), *self._exports.finish()]
+
+    def _export(self, now: float, at: float, *, whole: bool) -> list[str]:
+        ends = self.rules().granted()
+        granted = {
+            address: end
+            for address, end in ends.items()
+            if end > now and self.publisher.holds(address)
+        }
+        if whole:
+            return self._exports.put(self._known(), granted, now, at, skips=self._skips)
+        return self._exports.renew(granted, now, at)
+
+    def _known(self) -> Rights | None:
+        """The rights that no login changes; None where this process does not know them."""
+        if self._follow and self._rights is None:
+            self._rights = rights(self.trusted, self.senders)
+        return self._rights
+
     def _put_policy(self) -> None:
         """The trusted list and the snippets, which no login changes."""
+        self._rights, self._exports_behind = None, True
         for text in (
             render.trusted_table(self.trusted, self.settings.trusted.file),
             render.main_cf_snippet(self.settings.tables.directory, self.publisher.kind),
@@ -253,13 +307,15 @@ class Engine:
 
     def _put_senders(self) -> None:
         """The tables of local senders and of the lists."""
+        self._rights, self._exports_behind = None, True
         for table in self.senders.tables.values():
             if self.publisher.put_access(table):
                 self._texts_changed.append(table.name)
 
     def unsettled(self) -> bool:
         """Whether `settle` has something to do."""
-        return bool(self._unsettled or self._texts_changed or self._repaired)
+        changed = self._texts_changed or self._exports.changed()
+        return bool(self._unsettled or changed or self._repaired)
 
     def settle(self) -> None:
         """The slow path: renewed expiries, the texts beside the table, the commit.
@@ -274,7 +330,11 @@ class Engine:
             for table in render.grant_texts(rules, self._ledger.grants(), self.publisher.kind):
                 self.publisher.put_text(table)
             if self.settings.audit.commit:
-                self._history.commit(audit.message(self._unsettled, self._texts_changed))
+                exported = self._exports.changed()
+                texts = [*self._texts_changed, *exported]
+                self._history.commit(audit.message(self._unsettled, texts))
+                self._exports.commit(audit.message(self._unsettled, exported))
+            self._exports.settled()
             self._unsettled.clear()
             self._texts_changed.clear()
             self._repaired = False

@@ -62,6 +62,10 @@ class PublishError(PopgateError):
     """A table could not be put in place; the last good one stays."""
 
 
+class ExportError(PopgateError):
+    """An export could not be written or taken up; the last good one stays."""
+
+
 class PostfixError(PopgateError):
     """A Postfix command is missing, failed, said something on stderr or hung."""
 

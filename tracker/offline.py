@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from tracker.deciding.ledger import Ledger
 from tracker.deciding.policy import GrantPolicy
+from tracker.deciding.rights import rights
 from tracker.deciding.rules import RuleSet
 from tracker.deciding.trusted import TrustedList
 from tracker.host import own_addresses, utc_now
@@ -18,6 +19,7 @@ from tracker.standing import Standing
 from tracker.store import Store
 from tracker.trusting import Trusting
 from tracker.writing import render
+from tracker.writing.exports import wanted_exports
 from tracker.writing.postfix import Postfix
 from tracker.writing.publish import table_type
 
@@ -59,4 +61,11 @@ def wanted_tables(settings: Settings) -> list[Table]:
         *(render.access_text(table, kind) for table in rules.senders.tables.values()),
         render.main_cf_snippet(settings.tables.directory, kind),
         render.master_cf_snippet(),
+        *wanted_exports(
+            settings.exports,
+            rights(rules.trusted, rules.senders),
+            rules.granted(),
+            prefix=settings.grants.ipv6_prefix,
+            skips=settings.local_senders.skip_lists_for_local_untrusted,
+        ),
     ]

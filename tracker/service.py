@@ -33,6 +33,7 @@ from tracker.engine import Engine
 from tracker.errors import (
     AuditError,
     ConfigError,
+    ExportError,
     PopgateError,
     PostfixError,
     StoreError,
@@ -183,7 +184,9 @@ class Service:
         except PopgateError as error:
             self._retry = min(max(self._retry * 2, _FIRST_RETRY), _LAST_RETRY)
             self._say(error)
+            self._export(engine)
             return False
+        self._export(engine)
         self._reload(engine)
         if self._retry:
             self._retry = 0.0
@@ -204,6 +207,14 @@ class Service:
                 self._settle_at = None
             except AuditError as error:
                 self._say(error)
+
+    def _export(self, engine: Engine) -> None:
+        """What other programs read. What fails there stops nothing else."""
+        try:
+            for fault in engine.last_export() if self._stopping else engine.export():
+                self._say(ExportError(fault))
+        except PopgateError as error:
+            self._say(error)
 
     def _reload(self, engine: Engine) -> None:
         """Reload Postfix when its time has come. One that fails stops nothing else."""
@@ -262,7 +273,12 @@ class Service:
 
     async def _end(self, engine: Engine) -> None:
         """Leave everything exact; what fails now is said, and put right by the next start."""
-        for work in (partial(self._last_step, engine), engine.settle, engine.reload):
+        for work in (
+            partial(self._last_step, engine),
+            partial(self._export, engine),
+            engine.settle,
+            engine.reload,
+        ):
             try:
                 await self._do(work)
             except PopgateError as error:

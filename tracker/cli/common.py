@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from tracker.engine import Engine
     from tracker.settings import Settings
     from tracker.store import Store
 
@@ -52,6 +53,21 @@ def log_to_stderr() -> None:
     """One line an event; the journal adds the time, so here it stands on a terminal alone."""
     form = "%(asctime)s %(levelname)s %(message)s" if sys.stderr.isatty() else "%(message)s"
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=form)
+
+
+def finish(engine: Engine) -> None:
+    """What follows a change of the tables: exports, texts, commit, reload.
+
+    Raises a PopgateError; one of the exports after all else is done.
+    """
+    from tracker.errors import ExportError
+
+    faults = engine.export()
+    if engine.unsettled():
+        engine.settle()
+    engine.reload()
+    if faults:
+        raise ExportError("\n".join(faults))
 
 
 def wake(store: Store) -> None:

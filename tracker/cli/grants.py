@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tracker.cli.common import config_option, json_option, log_to_stderr, settings_of, wake
+from tracker.cli.common import (
+    config_option,
+    finish,
+    json_option,
+    log_to_stderr,
+    settings_of,
+    wake,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -132,8 +139,7 @@ def allow(address: str, length: timedelta, user: str, config_file: Path) -> None
         engine.start()
         grant = engine.allow(canonical, user, length).grant
         wake(engine.store)
-        engine.settle()
-        engine.reload()
+        finish(engine)
     finally:
         engine.close()
     click.echo(f"{grant.address} may send until {grant.expires:%Y-%m-%d %H:%M:%SZ}")
@@ -158,8 +164,7 @@ def revoke(address: str | None, user: str | None, config_file: Path) -> None:
         engine.start()
         ended = engine.revoke(canonical, user)
         wake(engine.store)
-        engine.settle()
-        engine.reload()
+        finish(engine)
     finally:
         engine.close()
     click.echo(f"{len(ended)} grants ended")

@@ -19,7 +19,7 @@ from tracker.cli.common import config_option, settings_of
 @click.option("--check", is_flag=True, help="Write nothing; name what differs, and exit 1.")
 @config_option
 def render(out: Path, check: bool, config_file: Path) -> None:
-    """Write the texts of the tables, main.cf.snippet and master.cf.snippet to a folder.
+    """Write the texts of the tables, main.cf.snippet, master.cf.snippet and exports to a folder.
 
     They are what popgate would publish now. Nothing is told to Postfix.
     """
@@ -37,6 +37,7 @@ def render(out: Path, check: bool, config_file: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         for table in differing:
+            (out / table.name).parent.mkdir(parents=True, exist_ok=True)
             (out / table.name).write_text(table.text, encoding="utf-8")
     except OSError as error:
         raise PublishError(f"{error.filename}: cannot be written: {error.strerror}") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tracker.cli.common import config_option, log_to_stderr, settings_of
+from tracker.cli.common import config_option, finish, log_to_stderr, settings_of
 
 
 @click.command()
@@ -55,9 +55,7 @@ def once(config_file: Path) -> None:
         while engine.step():
             pass
         engine.look_names_up()
-        if engine.unsettled():
-            engine.settle()
-        engine.reload()
+        finish(engine)
         if troubles := engine.troubles():
             raise ReadingError("\n".join(troubles))
     finally:
@@ -78,8 +76,6 @@ def expire(config_file: Path) -> None:
     engine = Engine(settings_of(config_file), follow=False)
     try:
         engine.start()
-        if engine.unsettled():
-            engine.settle()
-        engine.reload()
+        finish(engine)
     finally:
         engine.close()

@@ -47,6 +47,8 @@ class History:
     def _prepare(self) -> None:
         if not (self._directory / ".git").exists():
             self._git("init", "--quiet")
+            # Others may read the folder of the exports, and none of what stood there once.
+            (self._directory / ".git").chmod(0o700)
         ignore = self._directory / ".gitignore"
         try:
             if not ignore.exists() or ignore.read_text() != _IGNORED:

@@ -15,12 +15,13 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from tracker.errors import PostfixError, PostfixTimeoutError, PublishError
 from tracker.records import AccessTable, Table
 from tracker.settings import PostfixSettings
+from tracker.writing.files import put, sync
 from tracker.writing.postfix import Postfix
 from tracker.writing.render import (
     GRANT_FILES,
@@ -137,24 +138,30 @@ class Publisher:
     def put_text(self, table: Table) -> bool:
         """Put a text in its place if it differs; True when it did."""
         path = self._directory / table.name
-        old: str | None = None
-        try:
-            old = path.read_text(encoding="utf-8")
-            if old == table.text:
-                return False
-        except FileNotFoundError:
-            pass
-        except (OSError, UnicodeDecodeError) as error:
-            log.warning("event=unreadable file=%s error=%s action=replaced", path, error)
-        staged = self._stage(path, table)
-        try:
-            os.replace(staged, path)
-            self._sync_folder()
-        except OSError as error:
-            raise PublishError(f"{path}: cannot be replaced: {error.strerror}") from error
-        if table.kind != "text" and (old is None or _rules(old) != _rules(table.text)):
+        check = None if table.kind == "text" else self._readable(table)
+        before = None if table.kind == "text" else _rules(path)
+        if not put(path, table.text, 0o600, check):
+            return False
+        if table.kind != "text" and before != _rules(path):
             self._reload_wanted = True
         return True
+
+    def _readable(self, table: Table) -> Callable[[Path], None]:
+        def check(staged: Path) -> None:
+            try:
+                self._postfix.query(f"{table.kind}:{staged}", "192.0.2.1")
+            except PostfixError as error:
+                raise PublishError(f"{table.name} stays as it was: {error}") from error
+
+        return check
+
+    def has(self, name: str) -> bool:
+        """Whether that text was ever put here."""
+        return (self._directory / name).exists()
+
+    def holds(self, address: str) -> bool:
+        """Whether the address stands in the grant table."""
+        return address in self._live
 
     def put_access(self, table: AccessTable) -> bool:
         """Put an access table in its place where it differs, whole; True when it did.
@@ -266,41 +273,19 @@ class Publisher:
             self._postfix.replace(f"lmdb:{staged}", entries)
             file.chmod(0o600)  # postmap gives 0644 whatever the umask
             os.replace(file, place)
-            self._sync_folder()
+            sync(self._directory)
         except OSError as error:
             raise PublishError(f"{place}: cannot be made: {error.strerror}") from error
         self._reload_wanted = True
 
-    def _stage(self, path: Path, table: Table) -> Path:
-        staged = path.with_name(f".{path.name}.new")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            with open(os.open(staged, flags, 0o600), "w", encoding="utf-8") as file:
-                file.write(table.text)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise PublishError(
-                f"{staged}: cannot be written: {error.strerror}; {path.name} stays as it was"
-            ) from error
-        if table.kind != "text":
-            try:
-                self._postfix.query(f"{table.kind}:{staged}", "192.0.2.1")
-            except PostfixError as error:
-                raise PublishError(f"{path.name} stays as it was: {error}") from error
-        return staged
 
-    def _sync_folder(self) -> None:
-        folder = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _rules(text: str) -> list[str]:
+def _rules(path: Path) -> list[str] | None:
     """What Postfix reads of a cidr table: a comment that changed is worth no reload."""
-    return [line for line in text.split("\n") if not line.startswith("#")]
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError):
+        return None
+    return [line for line in lines if not line.startswith("#")]
 
 
 def _number(value: str) -> int:

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
-from typing import Any, Literal
-
-import jinja2
+from typing import Literal
 
 from tracker import __version__
 from tracker.addresses import order
@@ -20,6 +17,7 @@ from tracker.deciding.rules import RULES, RuleSet
 from tracker.deciding.trusted import Entry, TrustedList
 from tracker.records import AccessTable, Grant, Table
 from tracker.texts import printable, visible
+from tracker.writing.templates import fill as _render
 
 GrantTableType = Literal["lmdb", "cidr"]
 GRANT_FILES: dict[GrantTableType, str] = {
@@ -138,25 +136,3 @@ def main_cf_snippet(directory: Path, kind: GrantTableType) -> Table:
 def master_cf_snippet() -> Table:
     """`master.cf.snippet`: the submission services, which SMTP AUTH alone opens."""
     return Table("master.cf.snippet", "text", _render("master.cf.snippet.j2", version=__version__))
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_template_folders()),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-
-
-def _template_folders() -> list[Path]:
-    """In the wheel the templates lie in the package, in a checkout beside it."""
-    package = Path(__file__).parents[1]
-    return [package / "templates", package.parent / "templates"]
-
-
-def _render(template: str, **values: Any) -> str:
-    return _environment().get_template(template).render(**values)

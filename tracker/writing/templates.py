@@ -1,0 +1,36 @@
+"""The templates of all texts that popgate writes.
+
+A template that asks for a value it is not given fails here (StrictUndefined), never in the program
+that reads the text.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+
+def fill(template: str, **values: Any) -> str:
+    """The text that a template gives for these values."""
+    return _environment().get_template(template).render(**values)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_template_folders()),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+
+
+def _template_folders() -> list[Path]:
+    """In the wheel the templates lie in the package, in a checkout beside it."""
+    package = Path(__file__).parents[1]
+    return [package / "templates", package.parent / "templates"]

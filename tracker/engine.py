@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 from tracker.deciding.access import SenderPolicy
 from tracker.deciding.ledger import Ledger
 from tracker.deciding.policy import GrantPolicy
-from tracker.deciding.rights import Rights, rights
 from tracker.deciding.rules import RuleSet
 from tracker.deciding.trusted import TrustedList
 from tracker.errors import ListError, PostfixError, TrustedError
+from tracker.exporting import Exporting
 from tracker.host import host_name, own_addresses, utc_now
 from tracker.reading.follow import LogReader
 from tracker.reading.selecting import doubts, forgeable, select
@@ -33,7 +33,6 @@ from tracker.store import Store
 from tracker.texts import printable
 from tracker.trusting import Trusting, say
 from tracker.writing import audit, render
-from tracker.writing.exports import Exports
 from tracker.writing.postfix import Postfix
 from tracker.writing.publish import Publisher, table_type
 
@@ -85,12 +84,7 @@ class Engine:
         self._resolver = resolver
         self._trusting = Trusting(settings, resolver, say)
         self.trusted = self._first_trusted()
-        prefix = settings.grants.ipv6_prefix
-        self._exports = Exports(settings.exports, self.publisher, postfix, prefix)
-        self._skips = settings.local_senders.skip_lists_for_local_untrusted
-        self._exports_behind = True
-        self._exports_renewed = False
-        self._rights: Rights | None = None
+        self._exporting = Exporting(settings, self.publisher, postfix)
         self._standing = Standing(settings, postfix)
         # Only who follows the log writes what is made of these.
         self.senders = self._standing.read(time.monotonic()) if follow else SenderPolicy()
@@ -150,7 +144,7 @@ class Engine:
         """Follow the log in another engine's place; what it had not committed yet goes along."""
         self.store.take_over(other.store)
         self._unsettled, other._unsettled = other._unsettled, []
-        self._exports.take_over(other._exports)
+        self._exporting.exports.take_over(other._exporting.exports)
 
     def _begin(self) -> None:
         now = self._clock()
@@ -198,7 +192,8 @@ class Engine:
     def _refresh(self, now: datetime) -> None:
         if self.store.changed_elsewhere():
             self._load(now)
-            self._behind = self._exports_behind = True
+            self._behind = True
+            self._exporting.grants_unknown()
 
     def _keep(
         self, changes: list[Change | Ended], now: datetime, reader: LogReader | None = None
@@ -243,10 +238,9 @@ class Engine:
         known = [change for change in changes if isinstance(change, Change)]
         touched = {change.grant.address for change in known}
         behind, self._behind = self._behind, True  # until the tables have followed
-        moved = any(change.kind != "renewed" for change in known)
-        self._exports_behind = self._exports_behind or behind or moved
-        self._exports_renewed = self._exports_renewed or bool(touched)
+        self._exporting.grants_changed(known)
         if behind:
+            self._exporting.grants_unknown()
             # Read anew, since another process may have written to it meanwhile.
             self.publisher.match(self.rules().granted())
         if touched:
@@ -263,40 +257,18 @@ class Engine:
         if not self._follow and self.store.running() is not None:
             return []
         now, at = self._clock().timestamp(), time.monotonic()
-        behind = self._exports_behind
-        if not behind and not self._exports_renewed and not self._exports.due(now, at):
+        if not self._exporting.due(now, at):
             return []
-        faults: list[str] = []
-        if self._exports.wanted():
-            with self.store.exclusive():
-                faults = self._export(now, at, whole=behind)
-        self._exports_behind, self._exports_renewed = behind and bool(faults), bool(faults)
-        return faults
+        with self.store.exclusive():
+            return self._exporting.export(self.rules(), now, at, policy=self._follow)
 
     def last_export(self) -> list[str]:
         """`export` before the end: commands that wait for their time are run now."""
-        return [*self.export(), *self._exports.finish()]
-
-    def _export(self, now: float, at: float, *, whole: bool) -> list[str]:
-        ends = self.rules().granted()
-        granted = {
-            address: end
-            for address, end in ends.items()
-            if end > now and self.publisher.holds(address)
-        }
-        if whole:
-            return self._exports.put(self._known(), granted, now, at, skips=self._skips)
-        return self._exports.renew(granted, now, at)
-
-    def _known(self) -> Rights | None:
-        """The rights that no login changes; None where this process does not know them."""
-        if self._follow and self._rights is None:
-            self._rights = rights(self.trusted, self.senders)
-        return self._rights
+        return [*self.export(), *self._exporting.exports.finish()]
 
     def _put_policy(self) -> None:
         """The trusted list and the snippets, which no login changes."""
-        self._rights, self._exports_behind = None, True
+        self._exporting.policy_changed()
         for text in (
             render.trusted_table(self.trusted, self.settings.trusted.file),
             render.main_cf_snippet(self.settings.tables.directory, self.publisher.kind),
@@ -307,14 +279,14 @@ class Engine:
 
     def _put_senders(self) -> None:
         """The tables of local senders and of the lists."""
-        self._rights, self._exports_behind = None, True
+        self._exporting.policy_changed()
         for table in self.senders.tables.values():
             if self.publisher.put_access(table):
                 self._texts_changed.append(table.name)
 
     def unsettled(self) -> bool:
         """Whether `settle` has something to do."""
-        changed = self._texts_changed or self._exports.changed()
+        changed = self._texts_changed or self._exporting.exports.changed()
         return bool(self._unsettled or changed or self._repaired)
 
     def settle(self) -> None:
@@ -330,11 +302,11 @@ class Engine:
             for table in render.grant_texts(rules, self._ledger.grants(), self.publisher.kind):
                 self.publisher.put_text(table)
             if self.settings.audit.commit:
-                exported = self._exports.changed()
+                exported = self._exporting.exports.changed()
                 texts = [*self._texts_changed, *exported]
                 self._history.commit(audit.message(self._unsettled, texts))
-                self._exports.commit(audit.message(self._unsettled, exported))
-            self._exports.settled()
+                self._exporting.exports.commit(audit.message(self._unsettled, exported))
+            self._exporting.exports.settled()
             self._unsettled.clear()
             self._texts_changed.clear()
             self._repaired = False

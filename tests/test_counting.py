@@ -44,6 +44,30 @@ def test_the_parts_of_a_log_have_the_events_of_the_whole(
     assert (counted, lines, size) == (whole, data.count(b"\n"), len(data))
 
 
+LINE = "Nov 24 08:45:29 mailhost dovecot: pop3-login: Login: user=<a>, rip=203.0.113.5, lip=::1\n"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        LINE,
+        LINE.replace("Nov 24", "Feb 30"),
+        LINE.replace("203.0.113.5", "203.0.113.05"),
+        LINE.replace("203.0.113.5", "::ffff:203.0.113.5"),
+        LINE.replace("<a>", "<\u00e4>"),
+        LINE.replace("Login: user", "Disconnected: x (auth failed): user"),
+        LINE.replace("pop3-login: Login: ", "master: Dovecot v2.3.19 starting up for pop3 "),
+        "nothing\n",
+    ],
+)
+def test_what_is_no_event_is_not_counted_either(odd: str) -> None:
+    block = (LINE * 2 + odd + LINE).encode()
+    events, parts = reader().count(block)
+    assert events + Counter(map(type, reader().join(parts))) == Counter(
+        map(type, reader().read(block))
+    )
+
+
 @given(
     lines=st.lists(st.binary(max_size=30).map(lambda line: line.replace(b"\n", b"")), max_size=20),
     length=st.integers(1, 60),

@@ -54,9 +54,7 @@ def _count(part: Range) -> Counted:
     (reader,) = _readers
     counted = Counted(Counter(), 0, 0, [])
     for block in blocks(part):
-        items = reader.unjoined(block)
-        events = Counter(map(type, items))
-        unjoined = [item for item in items if type(item) is Part] if events.pop(Part, 0) else []
+        events, unjoined = reader.count(block)
         counted = Counted(
             counted.events + events,
             counted.lines + block.count(b"\n"),

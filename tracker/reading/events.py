@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import cast
 
@@ -22,11 +23,12 @@ class EventReader:
 
     def read(self, block: bytes) -> list[Event]:
         """The events in `block`, in the order of its lines. A last line needs its \\n too."""
-        return self.join(self.unjoined(block))
+        return self.join(self._scanner.scan(block).items)
 
-    def unjoined(self, block: bytes) -> list[Event | Part]:
-        """What the lines of `block` tell, for `join`. Remembers nothing."""
-        return self._scanner.scan(block).items
+    def count(self, block: bytes) -> tuple[Counter[type[Event]], list[Part]]:
+        """How many events of each kind there are in `block`, but for those that only `join` can
+        tell. Remembers nothing."""
+        return self._scanner.count(block)
 
     def join(self, items: Sequence[Event | Part]) -> list[Event]:
         """The events in what the lines tell, in their order."""

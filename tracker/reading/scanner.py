@@ -9,6 +9,7 @@ have a line feed in it, which is counted here for every block.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from socket import AF_INET, inet_pton
@@ -28,6 +29,8 @@ LONGEST_LINE = 64 * 1024
 _WIDTH = len(COLUMNS) + 1
 _RECORD = "".join(["${*MARK}\n", *(f"${n}\n" for n in range(2, _WIDTH)), "$0\n"]).encode()
 """The mark, the groups from the second on, the whole line."""
+
+_STAMP, _ADDRESS = COLUMNS.index("stamp"), COLUMNS.index("address")
 
 _EVENTS: dict[str | None, type[Event]] = {
     "login": Login,
@@ -77,6 +80,33 @@ class Scanner:
         """
         items, lines = self._tell(self._matched(block, placed=placed))
         return Scanned(items, _places(block, lines) if placed else [])
+
+    def count(self, block: bytes) -> tuple[Counter[type[Event]], list[Part]]:
+        """How many events of each kind there are in `block`, and what is none yet: as `scan`, but
+        the events are not made."""
+        counted: Counter[type[Event]] = Counter()
+        parts: list[Part] = []
+        for text in self._matched(block, placed=False):
+            values = text.split("\n")
+            self._align(values)
+            marks = values[:-1:_WIDTH]
+            if self._parts.keys().isdisjoint(marks) and self._all_hold(values):
+                for mark, number in Counter(marks).items():
+                    counted[self._make[mark][0]] += number
+                continue
+            items: list[Event | Part] = []
+            self._collect(values, items, [], ascii_only=text.isascii())
+            parts += [item for item in items if isinstance(item, Part)]
+            counted.update(type(item) for item in items if not isinstance(item, Part))
+        return counted, parts
+
+    def _all_hold(self, values: list[str]) -> bool:
+        """Whether every stamp is one, and every address that is there."""
+        addresses = set(values[_ADDRESS::_WIDTH])
+        addresses.discard("")
+        if any(canonical(address) is None for address in addresses):
+            return False
+        return all(self._stamps.read(stamp)[0] for stamp in set(values[_STAMP::_WIDTH]))
 
     def _matched(self, block: bytes, *, placed: bool) -> list[str]:
         """The records of all matches, the whole block's as one text where it can be had."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -124,3 +126,35 @@ def test_the_real_one_reads_the_file_it_is_given(tmp_path: Path) -> None:
     }
     with pytest.raises(ReadingError, match="No such file"):
         doveconf.read(str(tmp_path / "none.conf"))
+
+
+def test_2_4_puts_quotes_around_a_blank_at_the_end(script: Path) -> None:
+    prefix = "%{service}(%{user})<%{process:pid}><%{session}>: "
+    told = answer(
+        r'"%{session} [%{remote_ip}] \"%{user}\" "',
+        '"%{user}" rip=%{remote_ip} "x"',
+        f'"{prefix}"',
+        '"%b %d %H:%M:%S "',
+        "/var/log/dovecot.log",
+        "",
+    )
+    assert doveconf.read(path=make(script, told)) == {
+        "login_log_format_elements": '%{session} [%{remote_ip}] "%{user}" ',
+        "login_log_format": '"%{user}" rip=%{remote_ip} "x"',
+        "mail_log_prefix": prefix,
+        "log_timestamp": "%b %d %H:%M:%S ",
+    }
+
+
+def test_the_defaults_of_a_real_dovecot_are_read_by_the_format_as_it_is(tmp_path: Path) -> None:
+    require("not installed: dovecot-core" if shutil.which("doveconf") is None else None)
+    version = subprocess.run(
+        ["/usr/sbin/dovecot", "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    new = "" if version.startswith("2.3") else "dovecot_config_version = 2.4.0\n"
+    storage = new.replace("config", "storage")
+    config = tmp_path / "dovecot.conf"
+    config.write_text(f"{new}{storage}log_path = /var/log/dovecot.log\n")
+    told = doveconf.read(str(config))
+    assert told["mail_log_prefix"].endswith(">: ")
+    assert doveconf.fitted(DEFAULT, str(config)) is DEFAULT

@@ -1,6 +1,7 @@
 """doveconf, which tells how Dovecot on this host writes its log: the only place that runs it.
 
-`doveconf -h KEY..` prints the value of each key in a line, in 2.3 and in 2.4 (doveconf(1)). A host
+`doveconf -h KEY..` prints the value of each key in a line (doveconf(1)): 2.3 as it is, 2.4 in
+quotes where it begins or ends with a blank, as the default prefix of mail processes does. A host
 without it has no Dovecot, and its log is another host's: nothing is known then, and the packaged
 format is read. That is also so where doveconf fails, which is said: customised lines are not
 understood then, but never taken for others.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -79,8 +81,18 @@ def read(config: str = "", *, path: str | None = None) -> dict[str, str]:
         raise ReadingError(f"doveconf failed: {said or f'exit code {done.returncode}'}")
     if len(values) != len(keys) + 1:
         raise ReadingError(f"doveconf told {len(values) - 1} settings and not {len(keys)}: {said}")
-    told = dict(zip(keys, values, strict=False))
+    told = {key: _unquoted(value) for key, value in zip(keys, values, strict=False)}
     own = told["info_log_path"]
     if (told["log_path"] if own in _AS_LOG_PATH else own) == "syslog":
         del told[TIMESTAMP]
     return {key: value for key, value in told.items() if key in SETTINGS}
+
+
+def _unquoted(value: str) -> str:
+    """The value without the quotes that 2.4 (seen with 2.4.1) prints around a blank at its ends."""
+    if len(value) < 3 or value[0] != '"' or value[-1] != '"':
+        return value
+    inner = value[1:-1]
+    if inner.strip() == inner:
+        return value
+    return re.sub(r"\\(.)", r"\1", inner)

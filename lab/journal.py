@@ -74,4 +74,7 @@ def entry(
 
 def _field(name: str, value: bytes | str) -> bytes:
     text = value.encode() if isinstance(value, str) else value
+    if text.isascii() and text.decode().isprintable():
+        # systemd 257 refuses a _BOOT_ID in the other form.
+        return b"%b=%b\n" % (name.encode(), text)
     return b"%b\n%b%b\n" % (name.encode(), len(text).to_bytes(8, "little"), text)

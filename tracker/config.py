@@ -9,6 +9,7 @@ Durations are text with a unit: "30m", "90s", "24h", "7d"; a bare 0 turns off wh
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
 import textwrap
 import tomllib
@@ -312,7 +313,7 @@ def reference() -> str:
         if setting.section != section:
             section = setting.section
             kind = {f.name: f.type for f in msgspec.structs.fields(Settings)}[section]
-            lines += ["", f"## [{section}]", "", f"{kind.__doc__}", ""]
+            lines += ["", f"## [{section}]", "", f"{inspect.cleandoc(kind.__doc__ or '')}", ""]
             lines += ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
         lines.append(
             f"| `{setting.key}` | {setting.type} | `{_toml(setting.default)}` | {setting.help} |"

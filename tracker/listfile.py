@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tracker.errors import ListFileError
+from tracker.writing.files import sync
 
 _NEW_MODE = 0o644
 """For a list that was not there: popgate's own user must be able to read it."""
@@ -70,7 +71,7 @@ def replace(file: Path, text: str) -> None:
             os.replace(staged, file)
         finally:
             staged.unlink(missing_ok=True)
-        _sync(file.parent)
+        sync(file.parent)
     except OSError as error:
         raise ListFileError(
             f"{error.filename or file}: cannot be written: {error.strerror}; the list is as it was"
@@ -101,9 +102,10 @@ def _keep_old(file: Path) -> None:
         os.replace(name, kept)
 
 
-def _sync(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def stamp(file: Path) -> tuple[int, ...]:
+    """What tells later that a file changed; nothing for one that is not there."""
     try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+        status = file.stat()
+    except OSError:
+        return ()
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -13,6 +13,7 @@ from tracker.deciding import lists
 from tracker.deciding.access import SenderPolicy
 from tracker.errors import ListError
 from tracker.host import own_addresses
+from tracker.listfile import stamp
 from tracker.reading import lists as files
 from tracker.reading import mailhost
 from tracker.records import ListEntry, MailHost
@@ -93,15 +94,6 @@ def watched(settings: Settings) -> list[Path]:
         *settings.whitelist.files,
         *settings.blacklist.files,
     ]
-
-
-def stamp(file: Path) -> tuple[int, ...]:
-    """What tells later that a file changed; nothing for one that is not there."""
-    try:
-        status = file.stat()
-    except OSError:
-        return ()
-    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _from_postfix(host: MailHost, parameters: tuple[str, ...]) -> list[ListEntry]:

@@ -20,6 +20,7 @@ from tracker.deciding import trusted
 from tracker.deciding.names import UNKNOWN, Known, NamePolicy, known
 from tracker.deciding.trusted import TrustedList
 from tracker.errors import TrustedError
+from tracker.listfile import stamp
 from tracker.records import NameAnswers
 from tracker.settings import Settings
 
@@ -90,7 +91,7 @@ class Trusting:
 
     def _read(self, now: datetime) -> TrustedList | None:
         """The list in the file, when it is another one and nobody is writing it."""
-        before, seen = self._seen, _seen(self._file)
+        before, seen = self._seen, stamp(self._file)
         self.unsettled = False
         if seen == before:
             return None
@@ -100,10 +101,10 @@ class Trusting:
             if self.unsettled:
                 return None
             time.sleep(wait)
-            seen = _seen(self._file)
+            seen = stamp(self._file)
         self._seen = seen
         listed = read_trusted(self._file)
-        if before is not None and _seen(self._file) != seen:
+        if before is not None and stamp(self._file) != seen:
             self._seen, self.unsettled = before, True
             return None
         return listed
@@ -153,15 +154,6 @@ def read_text(file: Path) -> str:
         return ""
     except (OSError, UnicodeDecodeError) as error:
         raise TrustedError(f"{file}: cannot be read: {error}") from error
-
-
-def _seen(file: Path) -> tuple[int, ...]:
-    """What tells that the file changed."""
-    try:
-        status = file.stat()
-    except OSError:
-        return ()
-    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _age(file: Path, now: datetime) -> float:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import poplib
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import pytest
 
 from lab.clients import pop3_login
 from lab.dovecot import Dovecot
-from lab.network import Namespaces, Wire
+from lab.network import Wire
 from lab.processes import wait_for
 from tests.conftest import require
 from tracker.reading.events import EventReader
@@ -87,21 +85,6 @@ passdb static {
 """,
 }
 """Every name there is may log in, and every character is one of a name."""
-
-
-@pytest.fixture(scope="module")
-def wire() -> Iterator[Wire]:
-    require(Namespaces.unavailable())
-    with Namespaces() as made:
-        yield made
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """One that Dovecot's own users can enter."""
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
 
 
 def version() -> str:

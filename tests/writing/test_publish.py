@@ -168,6 +168,7 @@ def test_a_missing_table_is_made_whole_before_it_is_there(site: Site) -> None:
 
 def test_a_change_in_lmdb_needs_no_reload(lmdb: Site) -> None:
     lmdb.publisher.match({})
+    lmdb.publisher.reload(0.0)  # for the table that is new
     again = lmdb.another()
     again.match({"203.0.113.5": 100})
     again.update({"203.0.113.5": None})
@@ -220,6 +221,7 @@ class TestAnAccessTable:
 
     def test_is_changed_in_place_without_a_reload_where_it_is_lmdb(self, lmdb: Site) -> None:
         lmdb.publisher.put_access(senders(self.ROWS))
+        lmdb.publisher.reload(0.0)  # for the table that is new
         inode = (lmdb.folder / "blacklist.lmdb").stat().st_ino
         again = lmdb.another()
         assert again.put_access(senders({"far.test": "OK"}))
@@ -336,3 +338,34 @@ def test_lmdb_is_asked_for_in_vain_where_postfix_lacks_it(
     assert table_type(PostfixSettings(), lmdb.postfix) == "cidr"
     with pytest.raises(PostfixError, match="install postfix-lmdb"):
         table_type(PostfixSettings(table="lmdb"), lmdb.postfix)
+
+
+def test_a_reload_that_a_killed_process_did_not_come_to_is_wanted_by_the_next(
+    lmdb: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reloads: list[bool] = []
+
+    def reload() -> bool:
+        reloads.append(True)
+        return True
+
+    monkeypatch.setattr(lmdb.postfix, "names", lambda _: True)
+    monkeypatch.setattr(lmdb.postfix, "reload", reload)
+    lmdb.publisher.put_text(Table("trusted.cidr", "cidr", "203.0.113.0/24 OK\n"))
+    after = lmdb.another()
+    assert after.reload_due() is not None
+    after.reload(0.0)
+    assert len(reloads) == 1
+    assert lmdb.another().reload_due() is None
+
+
+def test_a_reload_is_marked_before_the_table_is_in_its_place(
+    lmdb: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        assert lmdb.another().reload_due() is not None
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        lmdb.publisher.put_text(Table("trusted.cidr", "cidr", "203.0.113.0/24 OK\n"))

@@ -18,7 +18,7 @@ from tracker.errors import AuditError
 from tracker.records import Change
 from tracker.texts import printable
 
-_IGNORED = "*.lmdb\n*.db\n.*.new\n.*.new.lmdb\n"
+_IGNORED = "*.lmdb\n*.db\n.*.new\n.*.new.lmdb\n.reload\n"
 _TIMEOUT = 60
 _SHOWN = 200
 _NAMED = 4

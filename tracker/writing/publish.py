@@ -76,6 +76,8 @@ class Publisher:
         self._table = f"{kind}:{directory / GRANT_FILES[kind]}"
         self._live: dict[str, int] = {}
         self._reload_wanted = False
+        # Stands for a wanted reload, so that the next process knows of it if this one is killed.
+        self._reload_mark = directory / ".reload"
         self._next_reload = float("-inf")
 
     def prepare(self) -> None:
@@ -97,6 +99,7 @@ class Publisher:
         # What a killed postmap left: next to its table it would bring old entries back.
         for stem in (GRANT_FILES["lmdb"], *SENDER_TABLES):
             (self._directory / stem).unlink(missing_ok=True)
+        self._reload_wanted = self._reload_wanted or self._reload_mark.exists()
         if not os.access(self._directory, os.W_OK):
             raise PublishError(
                 f"{self._directory}: cannot be written to; the tables stay as they are"
@@ -139,12 +142,9 @@ class Publisher:
         """Put a text in its place if it differs; True when it did."""
         path = self._directory / table.name
         check = None if table.kind == "text" else self._readable(table)
-        before = None if table.kind == "text" else _rules(path)
-        if not put(path, table.text, 0o600, check):
-            return False
-        if table.kind != "text" and before != _rules(path):
-            self._reload_wanted = True
-        return True
+        if table.kind != "text" and _rules(_text(path)) != _rules(table.text):
+            self._want_reload()
+        return put(path, table.text, 0o600, check)
 
     def _readable(self, table: Table) -> Callable[[Path], None]:
         def check(staged: Path) -> None:
@@ -198,10 +198,26 @@ class Publisher:
         if not self._reload_wanted or now < self._next_reload:
             return
         self._next_reload = now + max(self._interval, _RELOAD_RETRY)  # if this one fails
-        if self._postfix.names(self._directory) and self._postfix.reload():
-            log.info("event=reload")
+        try:
+            if self._postfix.names(self._directory) and self._postfix.reload():
+                log.info("event=reload")
+        except PostfixError:
+            if os.geteuid() != 0:  # only root can, and has now been told: not again at every start
+                self._reload_mark.unlink(missing_ok=True)
+            raise
         self._next_reload = now + self._interval
         self._reload_wanted = False
+        self._reload_mark.unlink(missing_ok=True)
+
+    def _want_reload(self) -> None:
+        """Before the change that needs it: what is marked for nothing costs a reload."""
+        self._reload_wanted = True
+        try:
+            self._reload_mark.touch(mode=0o600)
+        except OSError as error:
+            raise PublishError(
+                f"{self._reload_mark}: cannot be written: {error.strerror}; the tables stay"
+            ) from error
 
     def _apply(self, put: Mapping[str, int], gone: Iterable[str]) -> None:
         gone = set(gone)
@@ -272,20 +288,26 @@ class Publisher:
             file.unlink(missing_ok=True)
             self._postfix.replace(f"lmdb:{staged}", entries)
             file.chmod(0o600)  # postmap gives 0644 whatever the umask
+            self._want_reload()
             os.replace(file, place)
             sync(self._directory)
         except OSError as error:
             raise PublishError(f"{place}: cannot be made: {error.strerror}") from error
-        self._reload_wanted = True
 
 
-def _rules(path: Path) -> list[str] | None:
-    """What Postfix reads of a cidr table: a comment that changed is worth no reload."""
+def _text(path: Path) -> str | None:
+    """What stands there; None where nothing that can be read does."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return None
-    return [line for line in lines if not line.startswith("#")]
+
+
+def _rules(text: str | None) -> list[str] | None:
+    """What Postfix reads of a cidr table: a comment that changed is worth no reload."""
+    if text is None:
+        return None
+    return [line for line in text.split("\n") if not line.startswith("#")]
 
 
 def _number(value: str) -> int:

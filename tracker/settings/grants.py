@@ -1,0 +1,71 @@
+"""[grants]: who earns a grant, and for how long."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from tracker.settings.duration import Duration
+
+RefusedKind = Literal["loopback", "link-local", "own", "private"]
+
+
+class GrantSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who earns a grant, and for how long."""
+
+    window: Annotated[
+        Duration,
+        Meta(
+            description="How long an address may send after a login, and after the end of its last "
+            "session. At most 7d; 0 turns POP before SMTP off."
+        ),
+    ] = Duration(minutes=30)
+    while_connected: Annotated[
+        bool, Meta(description="A grant stays while a session from its address is open.")
+    ] = True
+    max_session: Annotated[
+        Duration,
+        Meta(
+            description="An open session counts no longer than this: its end may have been lost. "
+            "Between 1m and 30d."
+        ),
+    ] = Duration(hours=24)
+    scope: Annotated[
+        Literal["ip"],
+        Meta(description="What a grant opens: ip, every sender from the address."),
+    ] = "ip"
+    services: Annotated[
+        tuple[str, ...],
+        Meta(
+            min_length=1, description="Services whose logins earn a grant, as the log names them."
+        ),
+    ] = ("pop3", "imap")
+    users: Annotated[
+        tuple[str, ...],
+        Meta(description="Users who can earn a grant: names with * and ?, in any case."),
+    ] = ("*",)
+    exclude_users: Annotated[
+        tuple[str, ...], Meta(description="Users who cannot, though they are among `users`.")
+    ] = ()
+    exclude_networks: Annotated[
+        tuple[str, ...],
+        Meta(description="Networks that earn no grant: a NAT gateway, a webmail host."),
+    ] = ()
+    refuse: Annotated[
+        tuple[RefusedKind, ...],
+        Meta(
+            description="Kinds of addresses that earn no grant. A gateway or container bridge seen "
+            "as the client would open the relay to everyone behind it: take a kind out only when "
+            "clients really have such addresses."
+        ),
+    ] = ("loopback", "link-local", "own", "private")
+    ipv6_prefix: Annotated[
+        int,
+        Meta(
+            ge=48,
+            le=128,
+            description="Bits of an IPv6 address that a grant is for; 64 grants the whole network "
+            'of a home. Below 128 needs postfix.table = "cidr".',
+        ),
+    ] = 128

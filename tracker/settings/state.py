@@ -1,0 +1,33 @@
+"""[state], [audit]: what popgate remembers, and the history of the tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from tracker.settings.duration import Duration
+
+
+class StateSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What popgate remembers."""
+
+    directory: Annotated[
+        Path, Meta(description="Folder of the state database and of the locks.")
+    ] = Path("/var/lib/popgate")
+
+
+class AuditSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The history of the tables."""
+
+    commit: Annotated[
+        bool, Meta(description="Commit the texts of the tables to git, a commit a batch.")
+    ] = True
+    interval: Annotated[
+        Duration,
+        Meta(
+            description="How long changes are gathered before the texts are written and committed "
+            "and renewed expiries go to the table. Between 1s and 1h."
+        ),
+    ] = Duration(seconds=60)

@@ -16,6 +16,7 @@ from tracker import __version__
 from tracker.errors import SYSTEM, PopgateError
 
 _COMMANDS = {
+    "init": ("tracker.cli.init", "Look at this host, and write the configuration that suits it."),
     "run": ("tracker.cli.work", "Follow the log and keep the tables, until SIGTERM."),
     "once": ("tracker.cli.work", "Read what is new, expire, publish, commit, and end (cron)."),
     "expire": ("tracker.cli.work", "End grants that are over, whoever should have done it."),

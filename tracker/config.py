@@ -115,7 +115,7 @@ def parse(text: str, where: str) -> Settings:
     made: dict[str, Any] = {}
     for name, content in data.items():
         if name not in sections:
-            problems.append(f"{where}: unknown section [{name}]{_nearest(name, sections)}")
+            problems.append(f"{where}: unknown section [{name}]{nearest(name, sections)}")
         elif not isinstance(content, dict):
             problems.append(f"{where}: {name} is a section: write [{name}] and its keys below it")
         else:
@@ -141,7 +141,7 @@ def _section(
         whole = f"{name}.{key}"
         if key not in fields:
             known = [setting.name for setting in settings_table()]
-            faults.append((key, f"unknown key {whole}{_nearest(whole, known)}"))
+            faults.append((key, f"unknown key {whole}{nearest(whole, known)}"))
             continue
         try:
             made[key] = _value(whole, value, fields[key])
@@ -232,7 +232,8 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             )
 
 
-def _nearest(name: str, known: Any) -> str:
+def nearest(name: str, known: Any) -> str:
+    """The end of an error about a name that is not known."""
     close = difflib.get_close_matches(name, list(known), 1, 0.5)
     return f"; the nearest is {close[0]}" if close else f"; known: {', '.join(known)}"
 

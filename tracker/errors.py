@@ -79,7 +79,7 @@ class AuditError(PopgateError):
 
 
 class ListFileError(PopgateError):
-    """The trusted list's file cannot be locked or replaced; it is as it was."""
+    """A file that admins edit too cannot be locked or replaced; it is as it was."""
 
 
 class SetupError(PopgateError):

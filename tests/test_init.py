@@ -17,7 +17,7 @@ from tests.conftest import require
 from tests.moments import login_line
 from tracker import config
 from tracker.deciding.trusted import parse
-from tracker.survey import Chosen
+from tracker.surveyed import Chosen
 from tracker.writing import setup
 
 NEW = "dovecot_config_version = 2.4.0\ndovecot_storage_version = 2.4.0\n"
@@ -80,7 +80,7 @@ def test_what_it_writes_is_good_and_says_why(host: Host) -> None:
     assert done.stdout.splitlines()[-3:] == [
         f"{host.trusted}: written",
         f"{host.file}: written",
-        "now: popgate config check",
+        "now: popgate config check, then popgate install",
     ]
     checked = host.popgate("config", "check")
     assert (checked.returncode, checked.stdout.splitlines()) == (

@@ -12,7 +12,7 @@ from tests.moments import NOW
 from tracker.deciding.draft import draft
 from tracker.deciding.login_log import login_log
 from tracker.records import MailHost
-from tracker.survey import DovecotSeen, Gateway, Log, Port, PostfixSeen, Process, Remark, Survey
+from tracker.surveyed import DovecotSeen, Gateway, Log, Port, PostfixSeen, Process, Remark, Survey
 
 UNIT = "dovecot.service"
 SYSLOG = DovecotSeen(version="2.4.1-4")

@@ -18,7 +18,7 @@ from tracker.reading.survey.logs import formats, look_into, look_into_journal
 from tracker.reading.survey.places import Places, named_logs
 from tracker.reading.survey.processes import servers, syslog_daemon
 from tracker.settings import PostfixSettings
-from tracker.survey import Gateway, Port, Process
+from tracker.surveyed import Gateway, Port, Process
 from tracker.writing.postfix import Postfix
 
 CORPUS = Path(__file__).parents[1] / "corpus"

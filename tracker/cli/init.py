@@ -10,7 +10,7 @@ import click
 from tracker.cli.common import config_option, json_option
 
 if TYPE_CHECKING:
-    from tracker.survey import Draft, Remark
+    from tracker.surveyed import Draft, Remark
 
 _LONGEST = 500
 
@@ -84,7 +84,7 @@ def _by_option(
 ) -> dict[str, Any]:
     """The settings that follow from the command line, where they are not the defaults."""
     from tracker.config import DEFAULT_FILE
-    from tracker.survey import Chosen
+    from tracker.surveyed import Chosen
 
     chosen: dict[str, Chosen] = {}
     if config_file.absolute().parent != DEFAULT_FILE.parent:
@@ -116,7 +116,7 @@ def _tell(written: dict[Path, bool]) -> None:
                 err=True,
             )
     if any(written.values()):
-        click.echo("now: popgate config check")
+        click.echo("now: popgate config check, then popgate install")
 
 
 def _print_json(made: Draft, text: str, written: dict[Path, bool]) -> None:

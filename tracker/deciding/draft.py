@@ -13,7 +13,7 @@ from tracker.deciding.kinds import kind_of
 from tracker.deciding.login_log import LoginLog, login_log
 from tracker.deciding.spans import network
 from tracker.records import MailHost
-from tracker.survey import Chosen, Draft, PostfixSeen, Remark, Survey
+from tracker.surveyed import Chosen, Draft, PostfixSeen, Remark, Survey
 
 _SHOWN = 6
 """Domains that are named in a line."""

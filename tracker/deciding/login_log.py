@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from tracker.survey import Chosen, Log, Process, Remark, Survey, Weight
+from tracker.surveyed import Chosen, Log, Process, Remark, Survey, Weight
 
 _LATE = timedelta(hours=1)
 _FILE = "/var/log/mail.log"

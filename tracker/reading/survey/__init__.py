@@ -15,7 +15,7 @@ from tracker.reading.survey.asking import dovecot, postfix
 from tracker.reading.survey.networks import gateways
 from tracker.reading.survey.places import Places, named_logs
 from tracker.reading.survey.processes import servers, syslog_daemon
-from tracker.survey import DovecotSeen, Survey
+from tracker.surveyed import DovecotSeen, Survey
 from tracker.writing.postfix import Postfix
 
 _UNIT = "dovecot.service"

@@ -10,7 +10,7 @@ from tracker.errors import PostfixError, ReadingError
 from tracker.host import own_addresses
 from tracker.reading import mailhost
 from tracker.reading.sources import doveconf
-from tracker.survey import DovecotSeen, Port, PostfixSeen, Tls
+from tracker.surveyed import DovecotSeen, Port, PostfixSeen, Tls
 from tracker.writing.postfix import Postfix
 
 _VERSION = re.compile(r"# (\d[^\s(:]*)")

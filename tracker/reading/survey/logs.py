@@ -21,7 +21,7 @@ from tracker.reading.sources import journal
 from tracker.reading.sources.doveconf import fitted
 from tracker.reading.sources.rotated import Bytes, neighbours, packed
 from tracker.settings import LogSettings
-from tracker.survey import Log
+from tracker.surveyed import Log
 
 USER = "popgate"
 _GROUPS = ("systemd-journal", "adm")

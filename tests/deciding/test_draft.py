@@ -95,9 +95,16 @@ class TestWhereLoginsAreRead:
         assert choice(survey) == ("log.units", (UNIT,), "found")
         (note,) = said(login_log(survey).remarks, "note")
         assert note == (
-            "/var/log/mail.log has logins, but was last written to 2026-08-26 08:45 UTC, and the "
-            "journal after that: it is not read"
+            "/var/log/mail.log has logins, but was last written to 2026-08-26 08:45 UTC: it is "
+            "left over, and not read"
         )
+
+    def test_nor_is_one_that_stopped_a_week_ago_when_the_journal_may_not_be_read(self) -> None:
+        journal = Log(UNIT, trouble="journal: you may see your own entries alone; root sees all")
+        for days, value in ((8, (UNIT,)), (6, ("/var/log/mail.log",))):
+            log = logins("/var/log/mail.log", NOW - timedelta(days=days))
+            survey = Survey(SYSLOG, servers=RUNNING, files=(log,), journal=journal, at=NOW)
+            assert choice(survey)[1] == value
 
     def test_a_file_with_logins_of_another_server_is_not_dovecots(self) -> None:
         courier = Log("/var/log/mail.log", writers=("courier",), formats=("courier",), logins=5)
@@ -267,7 +274,7 @@ class TestPostfix:
         ports = (Port("25", "offered", auth=False), Port("587", "offered", auth=True))
         made = draft(Survey(SYSLOG, PostfixSeen(ports=ports)))
         assert said(made.remarks, "missing") == [
-            "no service on port 465 (submissions): docs/postfix.md, master.cf",
+            "no service on port 465 (submissions): popgate config set submission.enabled true",
             "port 587: TLS offered, AUTH offered; a submission port requires both",
         ]
         whole = Port("587", "required", auth=True), Port("465", "required", auth=True)

@@ -289,7 +289,7 @@ ssl_server {
     ("text", "sockets"),
     [
         (CHANGED_23, ["/var/spool/postfix/private/auth"]),
-        (CHANGED_24, ["auth-userdb", "/var/spool/postfix/private/auth"]),
+        (CHANGED_24, ["/var/spool/postfix/private/auth"]),
         ("ssl = no\n", []),
     ],
 )

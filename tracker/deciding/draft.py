@@ -124,7 +124,9 @@ def _ports(postfix: PostfixSeen) -> Iterator[Remark]:
     ports = {one.name.rpartition(":")[2]: one for one in postfix.ports}
     for number, name in (("587", "submission"), ("465", "submissions")):
         if number not in ports:
-            text = f"no service on port {number} ({name}): docs/postfix.md, master.cf"
+            text = (
+                f"no service on port {number} ({name}): popgate config set submission.enabled true"
+            )
             yield Remark("missing", text, "postconf -M")
     for number, port in ports.items():
         offers = f"port {number}: TLS {port.tls}, AUTH {'offered' if port.auth else 'not offered'}"

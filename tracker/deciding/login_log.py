@@ -4,7 +4,8 @@ In this order: the file that Dovecot itself writes; a file of the syslog daemon 
 it, else the journal that has; the same with lines of the server and no login yet; the file that a
 running syslog daemon is told to write; the unit that the server runs in; a guess.
 
-A file that stopped growing when the journal went on is left over from a syslog daemon that is gone.
+A file that stopped growing when the journal went on, or a week ago, is left over from a syslog
+daemon that is gone.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from msgspec import Struct
 from tracker.surveyed import Chosen, Log, Process, Remark, Survey, Weight
 
 _LATE = timedelta(hours=1)
+_DEAD = timedelta(days=7)
 _FILE = "/var/log/mail.log"
 _STREAMS = ("/dev/stderr", "/dev/stdout", "/dev/fd/1", "/dev/fd/2", "/proc/self/fd/2")
 
@@ -94,11 +96,11 @@ def _left_over(survey: Survey) -> Iterator[Remark]:
     for log in survey.files:
         if log.named.startswith("doveconf"):
             continue
-        if log.logins and not _grows(log, survey.journal) and log.written:
+        if log.logins and not _grows(log, survey) and log.written:
             yield Remark(
                 "note",
-                f"{log.place} has logins, but was last written to {_time(log.written)}, and the "
-                "journal after that: it is not read",
+                f"{log.place} has logins, but was last written to {_time(log.written)}: it is left "
+                "over, and not read",
             )
 
 
@@ -122,7 +124,7 @@ def _dovecots_own(survey: Survey, path: str, named: str) -> tuple[str, Chosen, L
 def _syslogs(survey: Survey) -> Iterator[tuple[str, Chosen, Log | None]]:
     """What may be it, the likeliest first."""
     journal = survey.journal if survey.journal and not survey.journal.trouble else None
-    files = [log for log in survey.files if not log.trouble and _grows(log, survey.journal)]
+    files = [log for log in survey.files if not log.trouble and _grows(log, survey)]
     for wanted in (_has_logins, _has_lines):
         for log in files:
             if wanted(log, survey):
@@ -163,11 +165,13 @@ def _has_lines(log: Log, survey: Survey) -> bool:
     return bool(wanted & {*log.writers})
 
 
-def _grows(log: Log, journal: Log | None) -> bool:
-    """Whether the file did not stop while the journal went on."""
-    if log.written is None or journal is None or journal.written is None:
+def _grows(log: Log, survey: Survey) -> bool:
+    """Whether the file did not stop, as far as can be told."""
+    if log.written is None:
         return True
-    return log.written >= journal.written - _LATE
+    journal = survey.journal.written if survey.journal is not None else None
+    went_on = journal is not None and log.written < journal - _LATE
+    return not went_on and (survey.at is None or log.written >= survey.at - _DEAD)
 
 
 def _logins(log: Log) -> str:

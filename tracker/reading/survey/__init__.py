@@ -41,6 +41,7 @@ def look(now: datetime, commands: Postfix, dovecot_config: str, places: Places) 
         gateways=tuple(gateways(places.proc)),
         forgeable=tuple(one.name for one in known if one.forgeable),
         root=os.geteuid() == 0,
+        at=now,
     )
 
 

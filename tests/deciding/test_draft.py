@@ -55,6 +55,7 @@ class TestWhereLoginsAreRead:
             journal=logins(UNIT),
         )
         assert choice(survey) == ("log.files", ("/var/log/dovecot.log",), "found")
+        assert said(login_log(survey).remarks, "note") == []  # the journal has none of it
         why = login_log(survey).chosen.why
         assert why.startswith("doveconf: info_log_path = /var/log/dovecot.log; 27 logins in its")
 
@@ -121,7 +122,7 @@ class TestWhereLoginsAreRead:
         survey = Survey(SYSLOG, servers=RUNNING, syslog=RSYSLOG, files=(named,), journal=SILENT)
         assert choice(survey) == ("log.files", ("/var/log/mail.log",), "guessed")
         assert login_log(survey).chosen.why == (
-            "/etc/rsyslog.conf:63; rsyslogd runs (process 9); nothing is logged yet"
+            "/etc/rsyslog.conf:63; rsyslogd runs (process 9); no mail server's line yet"
         )
 
     def test_the_configuration_of_one_that_does_not_run_says_nothing(self) -> None:

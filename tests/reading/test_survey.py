@@ -11,12 +11,13 @@ import pytest
 
 from lab.journal import Journal
 from tests.moments import NOW, login_line
+from tracker.reading.formats import names
 from tracker.reading.patterns import Format
 from tracker.reading.survey import look, networks
 from tracker.reading.survey.asking import auth_sockets, postfix
 from tracker.reading.survey.logs import formats, look_into, look_into_journal
 from tracker.reading.survey.places import Places, named_logs
-from tracker.reading.survey.processes import servers, syslog_daemon
+from tracker.reading.survey.processes import SERVERS, servers, syslog_daemon
 from tracker.settings import PostfixSettings
 from tracker.surveyed import Gateway, Port, Process
 from tracker.writing.postfix import Postfix
@@ -202,6 +203,9 @@ class TestProcesses:
         assert syslog_daemon(tmp_path) is None
         process(tmp_path, 9, "rsyslogd", "0::/system.slice/rsyslog.service\n")
         assert syslog_daemon(tmp_path) == Process("rsyslogd", 9, "rsyslog.service")
+
+    def test_every_server_that_is_known_by_its_process_has_a_log_format(self) -> None:
+        assert set(SERVERS.values()) <= set(names())
 
     def test_one_that_ended_meanwhile_is_passed_over(self, tmp_path: Path) -> None:
         (tmp_path / "7").mkdir()

@@ -46,6 +46,7 @@ def init(
     What was found and what was guessed is said, each with what it rests on. A file that is there
     already is left as it is. Postfix and Dovecot are asked, and never changed.
     """
+    from tracker import config
     from tracker.deciding.draft import draft
     from tracker.host import utc_now
     from tracker.reading.survey import look
@@ -60,6 +61,7 @@ def init(
     commands = Postfix(PostfixSettings(config_directory=folder))
     made = draft(look(utc_now(), commands, dovecot, Places()))
     text = setup.configuration({**made.settings, **chosen}.items())
+    config.parse(text, str(config_file))  # what popgate could not read itself is not written
     trusted = config_file.absolute().with_name("trusted.txt")
     written: dict[Path, bool] = {}
     if not only_print:
@@ -126,6 +128,6 @@ def _print_json(made: Draft, text: str, written: dict[Path, bool]) -> None:
         "settings": made.settings,
         "remarks": made.remarks,
         "text": text,
-        "files": [{"file": str(file), "written": made} for file, made in written.items()],
+        "files": [{"file": str(file), "written": new} for file, new in written.items()],
     }
     click.echo(msgspec.json.format(msgspec.json.encode(shown)).decode())

@@ -20,6 +20,7 @@ from tracker.surveyed import Chosen, Log, Process, Remark, Survey, Weight
 _LATE = timedelta(hours=1)
 _DEAD = timedelta(days=7)
 _FILE = "/var/log/mail.log"
+_ABSENT = "no such file"
 _STREAMS = ("/dev/stderr", "/dev/stdout", "/dev/fd/1", "/dev/fd/2", "/proc/self/fd/2")
 
 
@@ -35,7 +36,8 @@ class LoginLog(Struct, frozen=True):
 def login_log(survey: Survey) -> LoginLog:
     """Where logins are read from."""
     remarks = [*_server(survey), *_unreadable(survey), *_left_over(survey)]
-    if survey.dovecot is not None and survey.dovecot.log.startswith("/"):
+    own = survey.dovecot is not None and survey.dovecot.log.startswith("/")
+    if survey.dovecot is not None and own:
         setting, chosen, log = _dovecots_own(survey, survey.dovecot.log, survey.dovecot.named)
     else:
         setting, chosen, log = next(_syslogs(survey))
@@ -43,7 +45,8 @@ def login_log(survey: Survey) -> LoginLog:
     remarks.append(Remark(chosen.weight, f"logins are read from {shown}", chosen.why))
     if log is not None and log.denied:
         remarks.append(Remark("missing", f"{log.denied}: docs/sources.md says what to do"))
-    if setting == "log.files" and log is not None and (units := units_of(survey.servers)):
+    units = units_of(survey.servers) if survey.journal and not survey.journal.trouble else []
+    if setting == "log.files" and units and not own:
         remarks.append(
             Remark(
                 "note",
@@ -87,7 +90,7 @@ def _server(survey: Survey) -> Iterator[Remark]:
 
 def _unreadable(survey: Survey) -> Iterator[Remark]:
     for log in (*survey.files, *([survey.journal] if survey.journal else [])):
-        if log.trouble and log.trouble != "no such file":
+        if log.trouble and log.trouble != _ABSENT:
             said = log.trouble if log is survey.journal else f"{log.place}: {log.trouble}"
             yield Remark("missing", said if survey.root else f"{said}: run popgate init as root")
 
@@ -134,8 +137,8 @@ def _syslogs(survey: Survey) -> Iterator[tuple[str, Chosen, Log | None]]:
     if survey.syslog is not None:
         daemon = f"{survey.syslog.server} runs (process {survey.syslog.pid})"
         for log in survey.files:
-            if log.named and (not log.trouble or log.trouble == "no such file"):
-                yield _file(log, f"{log.named}; {daemon}; nothing is logged yet", "guessed")
+            if log.named and (log in files or log.trouble == _ABSENT):
+                yield _file(log, f"{log.named}; {daemon}; no mail server's line yet", "guessed")
     yield from _by_unit(survey)
     for log in files:
         yield _file(log, "it is there, without a line of a mail server", "guessed")

@@ -48,6 +48,8 @@ def look(now: datetime, commands: Postfix, dovecot_config: str, places: Places) 
 def _files(seen: DovecotSeen | None, places: Places) -> dict[Path, str]:
     """The files that logins may be in, each with where it is named: Dovecot's own alone, where it
     has one; else those of the syslog daemon's configuration, and those that are there."""
+    if seen is not None and seen.log.startswith("/dev/"):
+        return {}
     if seen is not None and seen.log.startswith("/"):
         return {Path(seen.log): f"doveconf: {seen.named}"}
     named = named_logs(places)

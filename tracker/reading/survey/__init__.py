@@ -23,7 +23,7 @@ _UNIT = "dovecot.service"
 
 def look(now: datetime, commands: Postfix, dovecot_config: str, places: Places) -> Survey:
     """All that there is to see. `dovecot_config`: the dovecot.conf, empty for Dovecot's own."""
-    known, unsafe = logs.formats(dovecot_config or "auto")
+    known, unsafe = logs.formats(dovecot_config or "auto", places.formats)
     seen = dovecot(dovecot_config, unsafe)
     running = servers(places.proc)
     units = _unit_files(places)

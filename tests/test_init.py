@@ -130,6 +130,8 @@ def test_print_writes_nothing_and_what_it_prints_is_the_file(host: Host) -> None
     assert not host.file.parent.exists()
     assert "found    Dovecot" in done.stderr
     assert config.parse(done.stdout, "printed").log.files == (host.log,)
+    assert host.init("--dry-run").stdout == done.stdout
+    assert not host.file.parent.exists()
     host.init()
     assert host.file.read_text() == done.stdout
 
@@ -156,6 +158,24 @@ def test_a_dovecot_that_cannot_be_read_safely_is_said(host: Host) -> None:
     done = host.init()
     assert done.returncode == 0
     assert "missing  Dovecot's log cannot be read as it is set: login_log_format_e" in done.stdout
+
+
+def test_a_doveconf_that_fails_is_one_line_and_the_file_is_good_all_the_same(host: Host) -> None:
+    host.dovecot.write_text("nonsense\n")
+    done = host.init()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("missing  doveconf failed: ") == 1
+    assert host.popgate("config", "check").returncode == 0
+
+
+def test_no_postfix_in_the_folder_is_one_line_and_the_file_is_good_all_the_same(
+    host: Host,
+) -> None:
+    (host.postfix / "main.cf").unlink()
+    done = host.init()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("missing  no Postfix to be asked: ") == 1
+    assert host.popgate("config", "check").returncode == 0
 
 
 def test_a_folder_that_cannot_be_written_to_is_one_line_and_exit_3(host: Host) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracker.cli.common import config_option, json_option
+from tracker.cli.common import config_option, json_option, log_to_stderr
 
 if TYPE_CHECKING:
     from tracker.settings import Settings
@@ -70,6 +70,7 @@ def _change(config_file: Path, key: str, changed: Callable[[str], str]) -> None:
     from tracker.errors import ConfigError
     from tracker.listfile import locked, replace
 
+    log_to_stderr(quiet=True)
     _read(config_file)  # where there is none, that is the fault, and not its folder's lock
     with locked(config_file) as real:
         old = _read(real)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tracker.cli.common import config_option, json_option
+from tracker.cli.common import config_option, json_option, log_to_stderr
 
 if TYPE_CHECKING:
     from tracker.surveyed import Draft, Remark
@@ -19,6 +19,7 @@ _LONGEST = 500
 @config_option
 @click.option(
     "--print",
+    "--dry-run",
     "only_print",
     is_flag=True,
     help="Write nothing; print the configuration, and what was found on stderr.",
@@ -55,6 +56,7 @@ def init(
     from tracker.writing import setup
     from tracker.writing.postfix import Postfix
 
+    log_to_stderr(quiet=True)  # what fails on the way stands among the remarks
     chosen = _by_option(config_file, postfix_config, dovecot_config)
     folder = str(chosen["postfix.config_directory"].value) if postfix_config else ""
     dovecot = str(chosen["log.dovecot"].value) if dovecot_config else ""

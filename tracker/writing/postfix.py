@@ -69,6 +69,10 @@ class Postfix:
                 values[parameter] = value.strip()
         return values
 
+    def folder(self) -> Path:
+        """Where its main.cf and master.cf are."""
+        return Path(self._ask("-xh", "config_directory")[0].strip())
+
     def setup(self) -> PostfixSetup:
         """What main.cf and master.cf say. Raises PostfixError when postconf cannot be run."""
         listed, said = self._ask("-n")

@@ -29,6 +29,8 @@ _COMMANDS = {
     "explain": ("tracker.cli.explain", "Say what the rules make of a session, and why."),
     "render": ("tracker.cli.render", "Write the tables and snippets to a folder."),
     "config": ("tracker.cli.config", "Check, show, sample or change the configuration."),
+    "install": ("tracker.cli.install", "Put popgate into Postfix's main.cf and master.cf."),
+    "uninstall": ("tracker.cli.install", "Take it out of them again."),
 }
 
 

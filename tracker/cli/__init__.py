@@ -27,6 +27,7 @@ _COMMANDS = {
     "trust": ("tracker.cli.trust", "See, check and change the trusted list."),
     "explain": ("tracker.cli.explain", "Say what the rules make of a session, and why."),
     "render": ("tracker.cli.render", "Write the tables and snippets to a folder."),
+    "doctor": ("tracker.cli.doctor", "Say what is wrong on this host, and what mends it."),
     "config": ("tracker.cli.config", "Check, show or sample the configuration."),
 }
 

@@ -11,6 +11,7 @@ docs/doctor.md tells of each; a test holds it against this table.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Literal
 
@@ -123,7 +124,7 @@ CATALOGUE: Mapping[str, Kind] = {
     # Files
     "config-unreadable": _error("popgate does not start, or leaves out what stands there"),
     "wrong-owner": _error("popgate cannot change it, or somebody else can"),
-    "open-to-others": _error("who can write there commands the mail; who can read can stop expiry"),
+    "open-to-others": _error("who can write there decides who may send; who can read, stops expiry"),
     "disk-full": _error("nothing can be written: grants neither begin nor end"),
     "disk-low": _warning("soon nothing can be written"),
     "uncommitted": _warning("the history does not tell who could send when"),
@@ -147,6 +148,14 @@ def found(code: str, where: str, what: str, mend: str) -> Diagnosis:
     """A finding of that name. Raises KeyError for a name that is not in the catalogue."""
     kind = CATALOGUE[code]
     return Diagnosis(kind.severity, code, where, what, kind.why, mend)
+
+
+def in_maps(user: str, folder: str, command: str) -> str:
+    """git's command for the maps folder, run by root as its owner: git refuses root in another's
+    repository. What it makes is for that user alone."""
+    words = f"umask 077; git -C {shlex.quote(folder)} {command}"
+    own = "" if user == "root" else f"runuser -u {user} -- "
+    return f"{own}sh -c {shlex.quote(words)}"
 
 
 def unseen(where: str, why: str, mend: str = "sudo popgate doctor") -> Diagnosis:

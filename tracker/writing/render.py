@@ -16,6 +16,7 @@ from tracker.deciding import access
 from tracker.deciding.rules import RULES, RuleSet
 from tracker.deciding.trusted import Entry, TrustedList
 from tracker.records import AccessTable, Grant, Table
+from tracker.settings import Settings
 from tracker.texts import printable, visible
 from tracker.writing.templates import fill as _render
 
@@ -108,11 +109,12 @@ def access_text(table: AccessTable, kind: GrantTableType) -> Table:
     return Table(f"{table.name}.txt", "text" if indexed else "texthash", text)
 
 
-def main_cf_snippet(directory: Path, kind: GrantTableType) -> Table:
-    """`main.cf.snippet`: the parameters that make Postfix ask the tables, in the rules' order."""
+def main_cf_snippet(settings: Settings, kind: GrantTableType) -> Table:
+    """`main.cf.snippet`: the parameters that make Postfix ask the tables, in the rules' order, and
+    the policy service where grants are for addresses of senders."""
     tables = {
         "trusted": "check_client_access cidr:${popgate_dir}/trusted.cidr",
-        "grants": f"check_client_access {kind}:${{popgate_dir}}/{GRANT_FILES[kind]}",
+        "grants": grants_check(settings, kind),
     }
     for name in SENDER_TABLES:
         source = f"lmdb:${{popgate_dir}}/{name}"
@@ -124,13 +126,27 @@ def main_cf_snippet(directory: Path, kind: GrantTableType) -> Table:
     text = _render(
         "main.cf.snippet.j2",
         version=__version__,
-        directory=directory,
+        directory=settings.tables.directory,
         tables=tables,
         clients=[tables[check] for rule in RULES if rule.code in "TP" for check in rule.checks],
         senders=[tables[check] for rule in RULES if rule.code in "HWB" for check in rule.checks],
         words=access,
     )
     return Table("main.cf.snippet", "text", text)
+
+
+def grants_check(settings: Settings, kind: GrantTableType) -> str:
+    """How Postfix asks for grants.
+
+    A dead, slow or full service is no grant, and its default of 100 s is cut to 3. `try_limit=1`
+    leaves a connection that failed in place (attr_clnt(3), Postfix 3.7), so that all its later
+    requests would fail too: hence one request a connection, and none is kept.
+    """
+    if settings.grants.scope == "ip":
+        return f"check_client_access {kind}:${{popgate_dir}}/{GRANT_FILES[kind]}"
+    action = {"not-granted": "DUNNO", "defer": "DEFER_IF_REJECT"}[settings.policy.on_failure]
+    limits = "timeout=3s, try_limit=1, request_limit=1, max_idle=1s"
+    return f"check_policy_service {{ {settings.policy.listen}, default_action={action}, {limits} }}"
 
 
 def master_cf_snippet() -> Table:

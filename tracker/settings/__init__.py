@@ -23,6 +23,7 @@ from tracker.settings.senders import (
     WhiteListSettings,
 )
 from tracker.settings.state import AuditSettings, StateSettings
+from tracker.settings.submission import SubmissionSettings
 from tracker.settings.trusted import TrustedSettings
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "Settings",
     "Shared",
     "StateSettings",
+    "SubmissionSettings",
     "TableSettings",
     "TrustedSettings",
     "WhiteListSettings",
@@ -60,6 +62,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     whitelist: WhiteListSettings = WhiteListSettings()
     blacklist: BlackListSettings = BlackListSettings()
     postfix: PostfixSettings = PostfixSettings()
+    submission: SubmissionSettings = SubmissionSettings()
     tables: TableSettings = TableSettings()
     state: StateSettings = StateSettings()
     audit: AuditSettings = AuditSettings()

@@ -124,7 +124,7 @@ CATALOGUE: Mapping[str, Kind] = {
     # Files
     "config-unreadable": _error("popgate does not start, or leaves out what stands there"),
     "wrong-owner": _error("popgate cannot change it, or somebody else can"),
-    "open-to-others": _error("who can write there decides who may send; who can read, stops expiry"),
+    "open-to-others": _error("who writes there decides who may send; who reads can stop expiry"),
     "disk-full": _error("nothing can be written: grants neither begin nor end"),
     "disk-low": _warning("soon nothing can be written"),
     "uncommitted": _warning("the history does not tell who could send when"),

@@ -119,7 +119,7 @@ class _Visit:
             self._add([judge_mailsystem.unasked(str(error))])
             return None
         self._add(judge_mailsystem.mailsystem(seen))
-        self._add(judge_ports.ports(seen))
+        self._add(judge_ports.ports(seen, self._settings.submission))
         return seen
 
     def _units(self) -> None:

@@ -64,7 +64,8 @@ class MailSystem(Struct, frozen=True):
     written there. `wanted`: the tables that popgate keeps for Postfix, each `type:path`; `classes`:
     the restriction classes that its rules need. `warnings`: what postconf says on stderr.
     `running`: None where only root can tell. `old_readers`: for each table that is read once a
-    process, the smtpd processes that began before it last changed.
+    process, the smtpd processes that began before it last changed. `policy`: why the policy service
+    does not answer, empty when it does; None where it is not needed.
     """
 
     names_us: bool
@@ -77,6 +78,7 @@ class MailSystem(Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     running: bool | None = None
     lmdb: bool = True
+    policy: str | None = None
     old_readers: Mapping[str, int] = MappingProxyType({})
 
 

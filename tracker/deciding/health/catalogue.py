@@ -71,6 +71,7 @@ CATALOGUE: Mapping[str, Kind] = {
     "open-relay": _error("anybody can relay with a sender that is on the white list"),
     "classes-missing": _error("Postfix defers all mail over an unknown restriction"),
     "around-us": _error("master.cf replaces the list, so grants do not count on that port"),
+    "policy-silent": _error("with the scope address nobody has a grant then"),
     "table-unreadable": _error("Postfix defers all mail from strangers with 451"),
     "table-not-ours": _error("Postfix reads a table that popgate does not keep"),
     "table-not-read": _warning("what popgate writes there has no effect"),
@@ -78,7 +79,8 @@ CATALOGUE: Mapping[str, Kind] = {
     # Ports
     "port-silent": _error("no mail is taken there"),
     "auth-on-25": _warning("passwords can be guessed on the port that everybody reaches"),
-    "submission-missing": _note("users who can do SMTP AUTH have no port for it"),
+    "submission-missing": _error("the settings want it, and users have no port to send mail by"),
+    "submission-none": _note("users who can do SMTP AUTH have no port for it"),
     "submission-no-tls": _error("clients that insist on TLS, as they should, cannot send"),
     "submission-clear-auth": _error("passwords go over the net in clear text"),
     "submission-no-auth": _error("nobody can log in, so nobody can send"),

@@ -12,9 +12,11 @@ import os
 import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 from msgspec.structs import replace
 
+from tracker.addresses import listen_place
 from tracker.deciding.restrictions import LISTS, RELAY_LIST
 from tracker.errors import PostfixError
 from tracker.facts import MailSystem, Role, Service, TableSeen
@@ -68,8 +70,19 @@ def look(settings: Settings, postfix: Postfix) -> MailSystem:
         warnings=tuple(dict.fromkeys(warnings)),
         running=postfix.running() if root else None,
         lmdb=lmdb,
+        policy=_policy(settings, postfix),
         old_readers=old_readers(settings.tables.directory, postfix.master()) if root else {},
     )
+
+
+def _policy(settings: Settings, postfix: Postfix) -> str | None:
+    """What keeps the policy service from answering, where Postfix needs it."""
+    if settings.grants.scope == "ip":
+        return None
+    place = listen_place(settings.policy.listen)
+    if isinstance(place, Path) and not place.is_absolute():
+        place = Path(postfix.value("queue_directory")) / place
+    return ports.ask_policy(place)
 
 
 def _kind(settings: Settings, postfix: Postfix) -> GrantTableType:

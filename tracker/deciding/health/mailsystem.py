@@ -71,11 +71,10 @@ def _lists(seen: MailSystem) -> Iterator[Diagnosis]:
             continue
         lists = {name: service.values.get(name, "") for name in LISTS}
         for one in judge(lists, seen.parameters):
-            if one in said:
-                continue
             own = one.parameter in service.overridden
-            if not own:
-                said.add(one)
+            if not own and one in said:
+                continue
+            said |= set() if own else {one}
             yield _misplaced(one, service, own=own)
 
 

@@ -39,7 +39,8 @@ class Service(Struct, frozen=True):
     """A service of smtpd that strangers or users reach, with the parameters in force for it.
 
     `name`: as postconf(1) has it, `smtp/inet`. `overridden`: those of the values that master.cf
-    gives. `answers`: None where it was not asked.
+    gives. `host`: what it is bound to, where master.cf says that. `answers`: None where it was not
+    asked.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Service(Struct, frozen=True):
     port: int | None
     values: Mapping[str, str]
     overridden: frozenset[str] = frozenset()
+    host: str = ""
     answers: Answers | None = None
 
 

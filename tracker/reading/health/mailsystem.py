@@ -16,7 +16,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from tracker.addresses import listen_place
+from tracker.addresses import canonical, listen_place
 from tracker.deciding.restrictions import LISTS, RELAY_LIST
 from tracker.errors import PostfixError
 from tracker.facts import MailSystem, Role, Service, TableSeen
@@ -99,7 +99,9 @@ def _parameters(lines: Iterable[str]) -> dict[str, str]:
 def _tables(lines: Iterable[str], folder: str) -> list[str]:
     """The tables in a folder that some lines name, each once."""
     named = (source for line in lines for source in _TABLE.findall(line))
-    return list(dict.fromkeys(one for one in named if one.partition(":")[2].startswith(folder)))
+    return list(
+        dict.fromkeys(one for one in named if one.partition(":")[2].startswith(f"{folder}/"))
+    )
 
 
 def _classes(snippet: str) -> list[str]:
@@ -141,14 +143,16 @@ def _services(
         host, _, port = name.rpartition(":")
         if _LOOPBACK.match(host):
             continue
-        given = dict(overrides.get("smtpd/pass" if command == "postscreen" else f"{name}/inet", {}))
+        place = "smtpd/pass" if command == "postscreen" else f"{name}/inet"
+        given = overrides.get(place, {})
         number, role = _role(port, given)
         yield Service(
-            f"{name}/{kind}",
+            place,
             role,
             number,
             {key: given.get(key, value) for key, value in common.items()},
             frozenset(given.keys() & common.keys()),
+            host.strip("[]"),
         )
 
 
@@ -187,9 +191,9 @@ def _asked(services: list[Service], postfix: Postfix) -> Iterator[Service]:
 
 def _address(service: Service, interfaces: str, protocols: str) -> str:
     """Where it listens, seen from this host: loopback where it listens everywhere."""
-    host = service.name.rpartition("/")[0].rpartition(":")[0].strip("[]")
-    words = [host] if host else interfaces.replace(",", " ").split()
+    words = [service.host] if service.host else interfaces.replace(",", " ").split()
     loopback = "::1" if protocols.strip() == "ipv6" else "127.0.0.1"
-    if {"all", "loopback-only"} & {*words} or not words:
+    if {"all", "loopback-only", "localhost", loopback} & {*words} or not words:
         return loopback
-    return "127.0.0.1" if "127.0.0.1" in words else words[0]
+    # An address where there is one: a name would be asked of DNS.
+    return next(filter(None, map(canonical, words)), words[0])

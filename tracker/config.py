@@ -95,7 +95,7 @@ def load(path: Path) -> Settings:
     return parse(_read(path), str(path))
 
 
-def salvage(path: Path) -> tuple[Settings, list[str]]:
+def as_far_as_sound(path: Path) -> tuple[Settings, list[str]]:
     """The settings in the file as far as they are sound, at their defaults where they are not, and
     every fault there is, a line each."""
     try:
@@ -113,6 +113,15 @@ def _read(path: Path) -> str:
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: cannot be read: {error}"]) from error
+
+
+def salvage(path: Path) -> dict[str, Any]:
+    """The sections that can be read of a file that is bad; nothing where it is no TOML at all."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8", errors="replace"))
+    except (OSError, tomllib.TOMLDecodeError):
+        return {}
+    return {name: section for name, section in data.items() if isinstance(section, dict)}
 
 
 def parse(text: str, where: str) -> Settings:

@@ -61,7 +61,7 @@ class Examination(Struct, frozen=True):
 
 def examine(config_file: Path) -> Examination:
     """Look at everything. When run as root, the process is popgate's user from then on."""
-    settings, problems = config.salvage(config_file)
+    settings, problems = config.as_far_as_sound(config_file)
     findings = list(judge_lists.bad("config-bad", problems, "popgate config check"))
     findings += _Visit(settings, config_file).findings()
     order = {code: number for number, code in enumerate(CATALOGUE)}

@@ -88,3 +88,13 @@ class AuditError(PopgateError):
 
 class ListFileError(PopgateError):
     """The trusted list's file cannot be locked or replaced; it is as it was."""
+
+
+class InstallError(PopgateError):
+    """popgate could not be put into main.cf and master.cf, or taken out; both are as they were."""
+
+
+class RefusedError(PopgateError):
+    """Installing would weaken or break mail as things stand; nothing was changed."""
+
+    exit_code = USAGE

@@ -36,9 +36,9 @@ class Answers(Struct, frozen=True):
 
 
 class Service(Struct, frozen=True):
-    """A service of smtpd that strangers or users reach, with the parameters in force for it.
+    """A service of smtpd that strangers or users reach. `values`: its restriction lists in force.
 
-    `name`: as postconf(1) has it, `smtp/inet`. `overridden`: those of the values that master.cf
+    `name`: as postconf(1) has it, `smtp/inet`. `overridden`: those of the lists that master.cf
     gives. `host`: what it is bound to, where master.cf says that. `answers`: None where it was not
     asked.
     """

@@ -108,3 +108,8 @@ def test_rules_and_mark_that_are_missing_or_hold_for_everybody() -> None:
         ("rules-for-all", "warning", "")
     ]
     assert problems("data", "$popgate_permits, $popgate_mark") == []
+
+
+def test_a_bare_permit_that_lets_everybody_relay() -> None:
+    wanted = [("permit-before", "error", "permit")]
+    assert problems("relay", f"permit, {KNOWN}, reject_unauth_destination") == wanted

@@ -39,6 +39,7 @@ Problem = Literal[
     "rules-missing",  # $popgate_sender_rules or $popgate_mark stands nowhere
     "rules-early",  # something of the admin's stands behind $popgate_sender_rules
     "rules-for-all",  # somebody known comes to the sender rules or the mark
+    "permit-before",  # whoever comes to the list may relay: a bare permit stands before ours
     "open-relay",  # $popgate_sender_rules stands in a list that decides on relaying
 ]
 
@@ -104,6 +105,10 @@ def _clients(parameter: str, listed: Sequence[Item], *, gate: bool) -> Iterator[
         text = f"{parameter}: {why}, but not ${CLIENTS}: grants count nothing there"
         yield Misplaced(parameter, "missing", "error", text)
         return
+    permit = _first(listed, "permit")
+    if gate and clients is not None and permit is not None and permit < clients:
+        text = f"{parameter}: a bare permit stands before ${CLIENTS}: everybody may relay already"
+        yield Misplaced(parameter, "permit-before", "error", text, "permit")
     if clients is not None and auth is not None:
         yield from _apart(parameter, listed, auth, clients)
     known = min((n for n in (auth, clients) if n is not None), default=len(listed))

@@ -174,9 +174,9 @@ def add_clients(
     from relaying, so our clients have a place in it in any case, before the first refusal. None:
     the place lies within a `$name`, between restrictions that refuse.
     """
-    if CLIENTS in ours(value):
-        return value
     listed = flat(value, parameters)
+    if any(item.name == CLIENTS for item in listed):
+        return value
     auth = next((n for n, item in enumerate(listed) if item.kind == "auth"), None)
     mismatch = next((n for n, item in enumerate(listed) if is_mismatch(item)), None)
     if mismatch is not None and (auth is None or mismatch < auth):
@@ -194,7 +194,7 @@ def add_last(value: str, parameters: Mapping[str, str], word: str, separator: st
 
     `$popgate_permits` goes before the word where somebody known could come to it.
     """
-    if word in ours(value):
+    if any(item.name == word for item in flat(value, parameters)):
         return value
     listed = items(value)
     ends = bool(listed) and listed[-1].name in ("permit", "reject", "defer")
@@ -207,7 +207,7 @@ def add_last(value: str, parameters: Mapping[str, str], word: str, separator: st
 def add_mark(value: str, parameters: Mapping[str, str], separator: str = ", ") -> str:
     """The data list with `$popgate_mark`: right after `$popgate_clients` where all who are known
     have been let through there, else at its end."""
-    if MARK in ours(value):
+    if any(item.name == MARK for item in flat(value, parameters)):
         return value
     listed = items(value)
     clients = next((item for item in listed if item.name == CLIENTS), None)

@@ -17,28 +17,21 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from tracker.addresses import canonical, listen_place
-from tracker.deciding.restrictions import LISTS, RELAY_LIST
+from tracker.deciding.installing import lists_of
+from tracker.deciding.restrictions import LISTS
 from tracker.errors import PostfixError
 from tracker.facts import MailSystem, Role, Service, TableSeen
 from tracker.host import own_addresses
 from tracker.reading import mailhost
 from tracker.reading.health import ports
 from tracker.reading.health.tables import old_readers
+from tracker.records import PostfixSetup
 from tracker.settings import Settings
 from tracker.writing.parameters import GrantTableType
 from tracker.writing.postfix import Postfix
 from tracker.writing.publish import table_type
 from tracker.writing.render import main_cf_snippet
 
-_VALUES = (
-    *LISTS,
-    "smtpd_sasl_auth_enable",
-    "smtpd_tls_auth_only",
-    "smtpd_tls_security_level",
-    "smtpd_tls_wrappermode",
-    "smtpd_restriction_classes",
-    "syslog_name",
-)
 _NAMES: Mapping[str, tuple[int, Role]] = {
     "smtp": (25, "smtp"),
     "submission": (587, "submission"),
@@ -51,27 +44,24 @@ _LOOPBACK = re.compile(r"127\.|localhost$|\[?::1\]?$")
 
 def look(settings: Settings, postfix: Postfix) -> MailSystem:
     """Postfix as it is set, and what it says. Raises PostfixError where it cannot be asked."""
-    set_, warnings = postfix.postconf("-n")
+    setup = postfix.setup()
     expanded = [*postfix.postconf("-xn")[0], *postfix.postconf("-xP")[0]]
-    lmdb = "lmdb" in postfix.table_types()
+    warnings = [*postfix.postconf("-n")[1], *postfix.postconf("-M")[1]]
     snippet = main_cf_snippet(settings, _kind(settings, postfix)).text
     folder, root = str(settings.tables.directory), os.geteuid() == 0
-    services = [
-        *_services(postfix.postconf("-M")[0], _overrides(postfix.postconf("-P")[0]), postfix)
-    ]
     return MailSystem(
         names_us=any(folder in line for line in expanded),
-        parameters=_parameters(set_),
+        parameters=setup.main,
         host=mailhost.ask(postfix, own_addresses()),
-        services=tuple(_asked(services, postfix)),
+        services=tuple(_asked(list(_services(setup)), setup, postfix)),
         tables=tuple(_read(postfix, source) for source in _tables(expanded, folder)),
         wanted=tuple(_tables([snippet.replace("${popgate_dir}", folder)], folder)),
         classes=tuple(_classes(snippet)),
         warnings=tuple(dict.fromkeys(warnings)),
         running=postfix.running() if root else None,
-        lmdb=lmdb,
+        lmdb="lmdb" in postfix.table_types(),
         policy=_policy(settings, postfix),
-        old_readers=old_readers(settings.tables.directory, postfix.master()) if root else {},
+        old_readers=old_readers(settings.tables.directory, postfix.master_pid()) if root else {},
     )
 
 
@@ -90,10 +80,6 @@ def _kind(settings: Settings, postfix: Postfix) -> GrantTableType:
         return table_type(settings.postfix, postfix)
     except PostfixError:  # it is to be lmdb, and cannot be
         return "lmdb"
-
-
-def _parameters(lines: Iterable[str]) -> dict[str, str]:
-    return {name: value.strip() for name, _, value in (line.partition(" =") for line in lines)}
 
 
 def _tables(lines: Iterable[str], folder: str) -> list[str]:
@@ -117,41 +103,25 @@ def _read(postfix: Postfix, source: str) -> TableSeen:
     return TableSeen(source)
 
 
-def _overrides(lines: Iterable[str]) -> dict[str, dict[str, str]]:
-    """What master.cf gives to each service: `service/type/parameter = value` (postconf -P)."""
-    found: dict[str, dict[str, str]] = {}
-    for line in lines:
-        place, _, value = line.partition(" =")
-        service, _, parameter = place.rpartition("/")
-        found.setdefault(service, {})[parameter] = value.strip()
-    return found
-
-
-def _services(
-    lines: Iterable[str], overrides: Mapping[str, Mapping[str, str]], postfix: Postfix
-) -> Iterator[Service]:
-    """The services that take mail from elsewhere, with their values in force."""
-    own, _ = postfix.postconf("-h", *_VALUES)
-    common = dict(zip(_VALUES, own, strict=True))
-    if common[RELAY_LIST].startswith("${"):
-        # Not set: the default is an expression on compatibility_level.
-        (common[RELAY_LIST],), _ = postfix.postconf("-xh", RELAY_LIST)
-    for line in lines:
-        name, kind, *_, command = (line.split(None, 8) + [""] * 8)[:8]
-        if kind != "inet" or command not in ("smtpd", "postscreen"):
+def _services(setup: PostfixSetup) -> Iterator[Service]:
+    """The services that take mail from elsewhere, with their lists in force."""
+    behind = next((one for one in setup.services if one.id == "smtpd/pass"), None)
+    for one in setup.services:
+        host, _, port = one.name.rpartition(":")
+        if (
+            one.type != "inet"
+            or one.command not in ("smtpd", "postscreen")
+            or _LOOPBACK.match(host)
+        ):
             continue
-        host, _, port = name.rpartition(":")
-        if _LOOPBACK.match(host):
-            continue
-        place = "smtpd/pass" if command == "postscreen" else f"{name}/inet"
-        given = overrides.get(place, {})
-        number, role = _role(port, given)
+        met = behind if one.command == "postscreen" and behind is not None else one
+        number, role = _role(port, met.options)
         yield Service(
-            place,
+            met.id,
             role,
             number,
-            {key: given.get(key, value) for key, value in common.items()},
-            frozenset(given.keys() & common.keys()),
+            lists_of(setup, met),
+            frozenset(met.options) & frozenset(LISTS),
             host.strip("[]"),
         )
 
@@ -174,9 +144,9 @@ def _role(port: str, given: Mapping[str, str]) -> tuple[int | None, Role]:
     return number, "submissions" if given.get("smtpd_tls_wrappermode") == "yes" else role
 
 
-def _asked(services: list[Service], postfix: Postfix) -> Iterator[Service]:
+def _asked(services: list[Service], setup: PostfixSetup, postfix: Postfix) -> Iterator[Service]:
     """The services with what their ports say."""
-    (interfaces, protocols), _ = postfix.postconf("-xh", "inet_interfaces", "inet_protocols")
+    interfaces, protocols = setup.values["inet_interfaces"], postfix.value("inet_protocols")
     wanted = [
         (number, (_address(service, interfaces, protocols), service.port, service.role))
         for number, service in enumerate(services)

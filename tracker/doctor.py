@@ -10,6 +10,8 @@ With a broken configuration all is looked at with what is sound in it, and the d
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import time
 from collections.abc import Callable, Iterable
 from datetime import timedelta
@@ -41,6 +43,10 @@ from tracker.trusting import Trusting
 from tracker.writing.postfix import Postfix
 
 _T = TypeVar("_T")
+_OWN = re.compile(
+    r"\bpopgate (?:config|doctor|expire|explain|install|list|once|revoke|status|trust)\b"
+    r"[^;&|'>]*?(\s*)(?=[;&|'>]|$)"
+)
 
 _PATIENCE = Duration(seconds=5)
 """What a command of Postfix may take, at most."""
@@ -66,7 +72,15 @@ def examine(config_file: Path) -> Examination:
     findings += _Visit(settings, config_file).findings()
     order = {code: number for number, code in enumerate(CATALOGUE)}
     findings.sort(key=lambda one: (SEVERITIES.index(one.severity), order[one.code]))
+    if config_file != config.DEFAULT_FILE:
+        option = f" --config {shlex.quote(str(config_file))}"
+        findings = [structs.replace(one, mend=_with(option, one.mend)) for one in findings]
     return Examination(tuple(dict.fromkeys(findings)), bool(problems))
+
+
+def _with(option: str, mend: str) -> str:
+    """The command with the option behind each popgate that takes it, before what is quoted."""
+    return _OWN.sub(lambda match: match[0].rstrip() + option + match[1], mend)
 
 
 class _Visit:

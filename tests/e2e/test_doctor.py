@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.clients import pop3_login
+from lab.clients import SmtpSession, pop3_login
 from lab.dovecot import Dovecot
 from lab.network import Wire
 from lab.popgate import Popgate
@@ -62,9 +62,7 @@ class Site:
         self.popgate.command("once")
         command = folder / "bin/popgate"
         command.parent.mkdir()
-        command.write_text(
-            f'#!/bin/sh\nexec {sys.executable} -m tracker "$@" --config {self.popgate.file}\n'
-        )
+        command.write_text(f'#!/bin/sh\nexec {sys.executable} -m tracker "$@"\n')
         command.chmod(0o755)
         self.dovecot = stack.enter_context(Dovecot(folder / "dovecot", wire, {USER: PASSWORD}))
         extra = {
@@ -281,6 +279,34 @@ def test_lists_that_do_not_ask_for_the_tables(site: Site) -> None:
         ("table-not-read", "neither main.cf nor master.cf names it"),
         ("table-not-read", "neither main.cf nor master.cf names it"),
     ]
+
+
+def test_install_mends_what_stands_in_the_wrong_place(site: Site) -> None:
+    known = "permit_mynetworks, permit_sasl_authenticated"
+    site.postconf(
+        f"smtpd_relay_restrictions={known}, reject_unauth_destination",
+        f"smtpd_recipient_restrictions={known}, reject_unlisted_recipient",
+        "smtpd_restriction_classes=popgate_skip_lists",
+    )
+    found = site.findings()
+    by_code = {one["code"]: one for one in found}
+    assert by_code.keys() == {"clients-missing", "classes-missing", "table-not-read"}
+    site.mend(by_code["classes-missing"])
+    assert site.codes() == ["clients-missing", "clients-missing"]
+    site.mend(by_code["clients-missing"])
+    site.is_healthy()
+
+
+def test_processes_that_answer_from_an_old_table(site: Site) -> None:
+    session = SmtpSession(site.wire, CLIENT, site.postfix.port)
+    session.rcpt()
+    time.sleep(3)
+    os.utime(site.popgate.maps / "trusted.cidr")
+    (found,) = site.findings()
+    assert (found["code"], found["where"]) == ("old-readers", "trusted.cidr")
+    session.close()
+    site.mend(found)
+    site.is_healthy()
 
 
 def test_whom_mynetworks_trusts(site: Site) -> None:

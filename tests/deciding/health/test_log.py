@@ -39,7 +39,7 @@ def test_a_log_that_shows_logins_is_fine() -> None:
     [
         (LogSeen((Source(FILE, missing=True),), (DOVECOT,)), "log-missing"),
         (LogSeen((Source(FILE, "Permission denied"),), (DOVECOT,)), "log-unreadable"),
-        (source(last=NOW - timedelta(hours=25), written=NOW - timedelta(hours=25)), "log-stale"),
+        (source(last=NOW - timedelta(hours=73), written=NOW - timedelta(hours=73)), "log-stale"),
         (LogSeen((READ,), (DOVECOT,)), "log-without-logins"),
         (LogSeen((READ,), (Format("dovecot", 0, 3, ("x Login: y",)),)), "log-not-understood"),
         (LogSeen((READ,), fault="unknown log format 'x'"), "log-format-bad"),

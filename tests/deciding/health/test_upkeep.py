@@ -67,7 +67,10 @@ def test_a_service_or_cron_that_does_the_work_is_fine(seen: Upkeep) -> None:
         (Upkeep(read_until=after(-301), crontab=CRON), ["service-down"]),
         (Upkeep(pid=7, read_until=NOW), ["expiry-unwatched"]),
         (Upkeep(pid=7, read_until=NOW, crontab_unseen="no"), ["not-checked"]),
-        (Upkeep(state="is damaged", units=UNITS), ["state-unreadable"]),
+        (
+            Upkeep(state="/s/popgate.db: is damaged (x): move it away", units=UNITS),
+            ["state-unreadable"],
+        ),
         (
             Upkeep(pid=7, read_until=after(61), newest=after(61), units=UNITS),
             ["clock-back"],
@@ -101,3 +104,16 @@ def test_units_that_are_not_there_are_not_taken_for_ours() -> None:
         "Id=popgate.service\nLoadState=not-found\nActiveState=inactive\nUnitFileState=\n"
     )
     assert codes(Upkeep(read_until=after(-60), crontab=CRON, units=absent)) == []
+
+
+@pytest.mark.parametrize(
+    ("why", "mend"),
+    [
+        ("/s/popgate.db: is of another popgate (schema 1)", "popgate expire"),
+        ("/s/popgate.db: is damaged (x)", "mv /s/popgate.db /s/popgate.db.damaged; popgate once"),
+        ("/s/popgate.db: unable to open database file", "ls -l /s/popgate.db"),
+    ],
+)
+def test_a_state_that_cannot_be_read(why: str, mend: str) -> None:
+    found = [one for one in upkeep(Upkeep(state=why, units=UNITS), NOW) if one.mend == mend]
+    assert [(one.code, one.where) for one in found] == [("state-unreadable", "/s/popgate.db")]

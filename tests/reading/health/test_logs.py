@@ -81,7 +81,7 @@ def test_stamps_of_another_zone_than_the_one_they_are_read_in(tmp_path: Path, zo
 
 
 def test_an_old_log_is_no_log_any_more(tmp_path: Path) -> None:
-    at = NOW - timedelta(days=2)
+    at = NOW - timedelta(days=4)
     file = write(tmp_path / "mail.log", login_line("203.0.113.5", at=at), at)
     assert codes(settings(file)) == ["log-stale"]
 

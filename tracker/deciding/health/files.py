@@ -17,7 +17,8 @@ from tracker.facts import Files, History, Place, Room
 
 _OTHERS = 0o077
 _WRITE = 0o022
-_FULL_SHARE, _LOW_SHARE = 0.005, 0.05
+_FULL_FILES, _LOW_FILES = 0.005, 0.05
+"""Shares of the inodes. Of bytes it is the number that counts: a large disk has room at 1 %."""
 _FULL_BYTES, _LOW_BYTES = 1 << 20, 100 << 20
 _LOCKED = timedelta(minutes=5)
 _SHOWN = 4
@@ -86,9 +87,9 @@ def _lent(place: Place, seen: Files) -> Iterator[Diagnosis]:
 
 def _room(room: Room) -> Iterator[Diagnosis]:
     mend = f"df -h {shlex.quote(room.path)}; df -i {shlex.quote(room.path)}"
-    if room.free < _FULL_BYTES or room.share < _FULL_SHARE or room.files_share < _FULL_SHARE:
+    if room.free < _FULL_BYTES or room.files_share < _FULL_FILES:
         yield found("disk-full", room.path, _left(room), mend)
-    elif room.free < _LOW_BYTES or room.files_share < _LOW_SHARE:
+    elif room.free < _LOW_BYTES or room.files_share < _LOW_FILES:
         yield found("disk-low", room.path, _left(room), mend)
 
 

@@ -16,7 +16,7 @@ from tracker.records import Login
 from tracker.settings import LogSettings
 from tracker.texts import printable, visible
 
-STALE = timedelta(hours=24)
+STALE = timedelta(days=3)
 """A log that nobody wrote to for so long is no longer the log."""
 
 AHEAD = timedelta(minutes=1)

@@ -18,6 +18,7 @@ from tracker.facts import MailSystem, Service
 from tracker.records import MailHost
 
 INSTALL = "popgate install"
+_CLASSES = "smtpd_restriction_classes"
 WIDE = {4: 16, 6: 32}
 """Bits of a public network from which on mynetworks trusts more hosts than one site has."""
 
@@ -47,7 +48,12 @@ def mailsystem(seen: MailSystem) -> Iterator[Diagnosis]:
         yield found("old-readers", table, text, "postfix reload")
     if seen.policy:
         text = f"does not answer: {seen.policy}"
-        yield found("policy-silent", "policy service", text, "popgate status; popgate run")
+        yield found(
+            "policy-silent",
+            "policy service",
+            text,
+            "popgate status; systemctl restart popgate.service",
+        )
     if seen.running is None:
         yield unseen("Postfix", "only root can tell whether it runs, and since when")
     if not seen.names_us:
@@ -120,11 +126,15 @@ def _stem(source: str) -> str:
 
 def _classes(seen: MailSystem) -> Iterator[Diagnosis]:
     """A class that is not among the classes is an unknown restriction where a table answers it."""
-    listed = {item.name for item in items(seen.parameters.get("smtpd_restriction_classes", ""))}
+    set_ = seen.parameters.get(_CLASSES, "")
+    listed = {item.name for item in items(set_)}
     missing = [name for name in seen.classes if name not in listed]
     if missing:
-        text = f"smtpd_restriction_classes lacks {', '.join(missing)}"
-        yield found("classes-missing", "main.cf", text, INSTALL)
+        # Not by install: it tries main.cf on a copy first, and refuses one that defers mail.
+        value = ", ".join([*filter(None, [set_]), *missing])
+        mend = f"postconf -e {shlex.quote(f'{_CLASSES} = {value}')} && postfix reload"
+        text = f"{_CLASSES} lacks {', '.join(missing)}"
+        yield found("classes-missing", "main.cf", text, mend)
 
 
 def networks(host: MailHost) -> Iterator[Diagnosis]:

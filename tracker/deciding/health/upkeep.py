@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -19,7 +20,7 @@ def upkeep(seen: Upkeep, now: datetime) -> Iterator[Diagnosis]:
     """What is not done."""
     units = {unit.name: unit for unit in seen.units or () if unit.loaded == "loaded"}
     if seen.state:
-        yield found("state-unreadable", "state", seen.state, "popgate expire")
+        yield _unreadable(seen.state)
     else:
         yield from _following(seen, units, now)
     for unit in units.values():
@@ -30,13 +31,26 @@ def upkeep(seen: Upkeep, now: datetime) -> Iterator[Diagnosis]:
         yield found("clock-back", "clock", text, "timedatectl; popgate list")
 
 
+def _unreadable(why: str) -> Diagnosis:
+    """The state: of another version, damaged, or kept from us."""
+    file, _, what = why.partition(": ")
+    mend = f"ls -l {shlex.quote(file)}"
+    if "of another popgate" in what:
+        mend = "popgate expire"
+    elif "damaged" in what or "not a database" in what:
+        mend = f"mv {shlex.quote(file)} {shlex.quote(file + '.damaged')}; popgate once"
+    return found("state-unreadable", file, what, mend)
+
+
 def _following(seen: Upkeep, units: dict[str, Unit], now: datetime) -> Iterator[Diagnosis]:
     read = seen.read_until
     until = f"it was last read to its end at {_stamp(read)}" if read else "it was never read"
     late = read is None or now - read > FRESH
     if seen.pid is not None and late:
         text = f"popgate (pid {seen.pid}) runs and has not come to the end of the log: {until}"
-        mend = "systemctl restart popgate.service; journalctl -u popgate.service -n 50"
+        mend = "popgate status"
+        if SERVICE in units:
+            mend = f"systemctl restart {SERVICE}; journalctl -u {SERVICE} -n 50"
         yield found("service-behind", "popgate run", text, mend)
     # Called by cron it does not run between two calls.
     elif seen.pid is None and (late or _on(units.get(SERVICE)) or not _called(seen)):

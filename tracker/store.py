@@ -46,6 +46,9 @@ _MIGRATIONS = [
     "CREATE TABLE memory (id INTEGER PRIMARY KEY, lines BLOB NOT NULL);",
 ]
 """What makes a database of each version from one of the version before; version 0 is empty."""
+_GRANTS = (
+    "SELECT address, user, services, first_login, last_login, until, expires, sessions FROM grants"
+)
 _LOCK_TIMEOUT = 60.0
 _ENDED_KEPT = 60.0
 
@@ -86,6 +89,33 @@ class Store:
         except StoreError:
             self.close()
             raise
+
+    @classmethod
+    def look(cls, directory: Path) -> Store:
+        """The state as it is, only to be read: nothing is made, locked or changed.
+
+        Raises StoreError, also where there is none.
+        """
+        store = cls.__new__(cls)
+        store._directory, store._file = directory, directory / "popgate.db"
+        store._lock = store._alive = None
+        # Without a log beside it nobody has it open; SQLite would make one to read it.
+        log = store._file.with_name("popgate.db-wal")
+        how = "mode=ro" if log.exists() else "mode=ro&immutable=1"
+        try:
+            store._db = sqlite3.connect(
+                f"{store._file.as_uri()}?{how}", uri=True, isolation_level=None, timeout=5
+            )
+            version = store._schema()
+        except sqlite3.Error as error:
+            raise store._failure(error) from error
+        if version != len(_MIGRATIONS):
+            store.close()
+            raise StoreError(
+                f"{store._file}: is of another popgate (schema {version}, this one knows "
+                f"{len(_MIGRATIONS)}): `popgate expire` of the newer one brings it up to date"
+            )
+        return store
 
     def close(self) -> None:
         """Let go of the file and of all locks; a second time does nothing."""
@@ -166,6 +196,11 @@ class Store:
         """Be the one that follows the log in another's place, in the same process."""
         self._alive, other._alive = other._alive, None
 
+    @property
+    def directory(self) -> Path:
+        """The folder that it is in."""
+        return self._directory
+
     def changed_elsewhere(self) -> bool:
         """Whether another process changed the state since this one last looked."""
         try:
@@ -180,24 +215,11 @@ class Store:
 
     def grants(self) -> Iterator[Grant]:
         """All grants, ordered by address as text."""
-        rows = self._select(
-            "SELECT address, user, services, first_login, last_login, until, expires, sessions "
-            "FROM grants ORDER BY address, user"
-        )
-        for address, user, services, first, last, until, expires, sessions in rows:
-            yield Grant(
-                address=address,
-                user=user,
-                services=tuple(services.split(" ")),
-                first_login=_moment(first),
-                last_login=_moment(last),
-                until=_moment(until),
-                expires=_moment(expires),
-                sessions=tuple(
-                    Session(name, _moment(began), *server)
-                    for name, began, *server in msgspec.json.decode(sessions)
-                ),
-            )
+        yield from map(_grant, self._select(f"{_GRANTS} ORDER BY address, user"))
+
+    def grants_of(self, address: str) -> list[Grant]:
+        """The grants of one address, as they are at this moment."""
+        return [_grant(row) for row in self._select(f"{_GRANTS} WHERE address = ?", (address,))]
 
     def ended(self) -> Iterator[Ended]:
         """Logouts whose login line has not been read yet."""
@@ -324,6 +346,23 @@ def running(directory: Path) -> int | None:
     finally:
         os.close(file)
     return None
+
+
+def _grant(row: tuple[Any, ...]) -> Grant:
+    address, user, services, first, last, until, expires, sessions = row
+    return Grant(
+        address=address,
+        user=user,
+        services=tuple(services.split(" ")),
+        first_login=_moment(first),
+        last_login=_moment(last),
+        until=_moment(until),
+        expires=_moment(expires),
+        sessions=tuple(
+            Session(name, _moment(began), *server)
+            for name, began, *server in msgspec.json.decode(sessions)
+        ),
+    )
 
 
 def _row(grant: Grant) -> tuple[str | float | bytes, ...]:

@@ -96,6 +96,12 @@ class Postfix:
         """Where its main.cf and master.cf are."""
         return Path(self._ask("-xh", "config_directory")[0].strip())
 
+    def postconf(self, *options: str) -> tuple[list[str], list[str]]:
+        """The lines that postconf prints, and those in which it complains of main.cf or master.cf.
+        Such a complaint is no failure."""
+        printed, said = self._ask(*options)
+        return printed.splitlines(), said.splitlines()
+
     def setup(self) -> PostfixSetup:
         """What main.cf and master.cf say. Raises PostfixError when postconf cannot be run."""
         listed, said = self._ask("-n")
@@ -206,14 +212,30 @@ class Postfix:
         answer = self._run(["postmap", *self._config, "-q", key, table], absent=1)
         return answer.rstrip("\n") or None
 
+    def first(self, tables: Sequence[str], keys: Iterable[str]) -> str | None:
+        """The first answer of any of the tables to the first of the keys that has one; tables that
+        fold keys do so. Raises PostfixError if Postfix cannot read them."""
+        lines = "".join(f"{key}\n" for key in keys)
+        answers = self._run(["postmap", *self._config, "-q", "-", *tables], lines, absent=1)
+        return answers.partition("\n")[0].partition("\t")[2].strip() or None
+
+    def value(self, parameter: str) -> str:
+        """The value of one main.cf parameter, expanded."""
+        return self._run(["postconf", *self._config, "-xh", parameter], strict=False).strip()
+
     def running(self) -> bool:
         """Whether this instance's master process is there, by its pid file. Only root can tell."""
+        return self.master_pid() is not None
+
+    def master_pid(self) -> int | None:
+        """The pid of this instance's master process. Only root can tell."""
         queue = self._run(["postconf", *self._config, "-h", "queue_directory"], strict=False)
         try:
             pid = Path(queue.strip(), "pid/master.pid").read_text(encoding="ascii").strip()
-            return Path("/proc", pid, "comm").read_text(encoding="ascii").strip() == "master"
+            there = Path("/proc", pid, "comm").read_text(encoding="ascii").strip() == "master"
         except (OSError, UnicodeDecodeError):
-            return False
+            return None
+        return int(pid) if there else None
 
     def names(self, folder: Path) -> bool:
         """Whether main.cf or master.cf of this instance name a folder."""

@@ -47,6 +47,9 @@ _PATIENCE = 0.1
 _SILENCE = 60.0
 """Seconds without an entry after which a journalctl that should read to the end is given up."""
 
+_PATIENT = 5.0
+"""Seconds that the last entries may take: an admin is waiting for them."""
+
 _ENVIRONMENT = {**os.environ, "LC_ALL": "C"}
 _FIELDS = "MESSAGE,SYSLOG_IDENTIFIER,SYSLOG_PID,_PID,_COMM,_HOSTNAME"
 _FOLLOW = ["--follow", "--no-tail"]
@@ -251,7 +254,7 @@ def tail(settings: LogSettings, count: int) -> tuple[bytes, int | None]:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             env=_ENVIRONMENT,
-            timeout=_SILENCE,
+            timeout=_PATIENT,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:

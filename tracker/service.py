@@ -3,9 +3,10 @@
 A step runs when a log file, the trusted list or a list of senders changed, when a pipe that is read
 (the journal's, standard input) has something, when DNS has answered for a name in the trusted list,
 when a grant is due to end, when another popgate asks (SIGUSR1) and every `log.poll_interval` in any
-case. The texts and the commit follow `audit.interval` after the first change; reloads are timed by
-the publisher. Steps run one after another in a thread of their own, so signals are heard while
-Postfix is being waited for.
+case. At its end systemd's watchdog is told: where a step hangs, it starts the service anew. The
+texts and the commit follow `audit.interval` after the first change; reloads are timed by the
+publisher. Steps run one after another in a thread of their own, so signals are heard while Postfix
+is being waited for.
 
 SIGTERM, SIGINT and the end of standard input, where that is read: a last step, texts and commit,
 then the end; the tables are exact and the state is saved. SIGHUP: settings, lists and Postfix's
@@ -20,7 +21,6 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +28,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from tracker import config
+from tracker import config, notify
 from tracker.engine import Engine
 from tracker.errors import (
     AuditError,
@@ -68,6 +68,7 @@ class Service:
         self._said: set[str] = set()
         self._settle_at: float | None = None
         self._status: str | None = None
+        self._watchdog = notify.watchdog_interval()
         self._engine: Engine
         self._wakes: Callable[[], None] = lambda: None
 
@@ -81,7 +82,7 @@ class Service:
             checking = asyncio.create_task(self._check_sessions())
             watch = self._watch(engine)
             self._on_signals(loop, wake)
-            _notify("READY=1")
+            notify.tell("READY=1")
             log.info("event=started pid=%d table=%s", os.getpid(), engine.publisher.kind)
             try:
                 while not self._stopping:
@@ -93,6 +94,8 @@ class Service:
                             watch.close()
                             watch = self._watch(engine)
                     more = await self._do(partial(self._turn, engine))
+                    if self._watchdog:  # a fault that was named is no reason to start anew
+                        notify.tell("WATCHDOG=1")
                     watch.refresh(engine.watched())
                     self._tell(engine)
                     if engine.input_ended() and not self._retry:
@@ -100,7 +103,7 @@ class Service:
                     elif not more:
                         await self._wait(engine, loop, wake)
                     wake.clear()
-                _notify("STOPPING=1")
+                notify.tell("STOPPING=1")
                 await self._end(engine)
             finally:
                 checking.cancel()
@@ -155,7 +158,7 @@ class Service:
         )
         if status != self._status:
             self._status = status
-            _notify(f"STATUS={status or 'reading'}")
+            notify.tell(f"STATUS={status or 'reading'}")
 
     async def _begin(self) -> Engine:
         engine = self._make(self._settings)
@@ -232,8 +235,10 @@ class Service:
     def _pause(self, engine: Engine) -> float:
         """Seconds until something is due."""
         if self._retry:
-            return self._retry
+            return min(self._retry, self._watchdog or self._retry)
         due = [self._settings.log.poll_interval.total_seconds()]
+        if self._watchdog:
+            due.append(self._watchdog)
         if (expiry := engine.next_expiry()) is not None:
             due.append((expiry - utc_now()).total_seconds())
         if self._settle_at is not None:
@@ -322,15 +327,3 @@ def _wake(loop: asyncio.AbstractEventLoop, wake: asyncio.Event) -> None:
     """Have a step done soon; called from other threads, which may outlive the loop a little."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(wake.set)
-
-
-def _notify(state: str) -> None:
-    """Tell systemd, where it started us: sd_notify(3)."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if address:
-        with (
-            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel,
-            contextlib.suppress(OSError),
-        ):
-            channel.connect(address.replace("@", "\0", 1))
-            channel.send(state.encode())

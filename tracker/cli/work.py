@@ -19,11 +19,13 @@ def run(config_file: Path) -> None:
     SIGHUP reads configuration and trusted list anew; when they are bad, the old ones stay.
     """
     import asyncio
+    import faulthandler
 
     from tracker.host import open_many_files
     from tracker.service import Service
 
     log_to_stderr()
+    faulthandler.enable()  # systemd's watchdog ends what hangs by SIGABRT: then it says where
     settings_of(config_file)
     open_many_files()
     asyncio.run(Service(config_file).run())

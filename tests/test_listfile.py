@@ -66,7 +66,7 @@ def test_a_failure_leaves_the_old_list_and_no_litter(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(ListFileError, match="No space left on device; the list is as it was"):
+    with pytest.raises(ListFileError, match="No space left on device; it is as it was"):
         replace(file, "new\n")
     assert file.read_text() == "old\n"
     assert os.listdir(file.parent) == ["trusted.txt"]

@@ -13,10 +13,10 @@ import inspect
 import re
 import textwrap
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -115,7 +115,7 @@ def parse(text: str, where: str) -> Settings:
     made: dict[str, Any] = {}
     for name, content in data.items():
         if name not in sections:
-            problems.append(f"{where}: unknown section [{name}]{_nearest(name, sections)}")
+            problems.append(f"{where}: unknown section [{name}]{nearest(name, sections)}")
         elif not isinstance(content, dict):
             problems.append(f"{where}: {name} is a section: write [{name}] and its keys below it")
         else:
@@ -141,7 +141,7 @@ def _section(
         whole = f"{name}.{key}"
         if key not in fields:
             known = [setting.name for setting in settings_table()]
-            faults.append((key, f"unknown key {whole}{_nearest(whole, known)}"))
+            faults.append((key, f"unknown key {whole}{nearest(whole, known)}"))
             continue
         try:
             made[key] = _value(whole, value, fields[key])
@@ -232,7 +232,8 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             )
 
 
-def _nearest(name: str, known: Any) -> str:
+def nearest(name: str, known: Any) -> str:
+    """The end of an error about a name that is not known."""
     close = difflib.get_close_matches(name, list(known), 1, 0.5)
     return f"; the nearest is {close[0]}" if close else f"; known: {', '.join(known)}"
 
@@ -281,10 +282,14 @@ def show(settings: Settings) -> str:
     return "\n".join(lines[1:]) + "\n"
 
 
-def sample() -> str:
-    """A configuration file with every setting at its default, commented out, and what it means."""
+def sample(chosen: Mapping[str, tuple[Any, str]] = MappingProxyType({})) -> str:
+    """A configuration file with every setting at its default, commented out, and what it means.
+
+    `chosen`: values that are to stand in it, by `section.key`, each with a comment of its own.
+    """
     lines = [
-        "# popgate's configuration. Every key stands at its default, commented out.",
+        "# popgate's configuration. Every key stands at its default, commented out"
+        + ("; what was found on this host stands below it." if chosen else "."),
         '# A time is text with a unit: "500ms", "90s", "30m", "24h", "7d".',
     ]
     for setting in settings_table():
@@ -292,6 +297,11 @@ def sample() -> str:
             lines += ["", f"[{setting.section}]"]
         lines += ["", *(f"# {line}" for line in textwrap.wrap(setting.help, 96))]
         lines.append(f"#{setting.key} = {_toml(setting.default)}")
+        if setting.name in chosen:
+            value, comment = chosen[setting.name]
+            wrapped = textwrap.wrap(comment, 96, break_long_words=False, break_on_hyphens=False)
+            lines += [f"# {line}" for line in wrapped]
+            lines.append(f"{setting.key} = {_toml(value)}")
     return "\n".join(lines) + "\n"
 
 

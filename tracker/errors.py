@@ -79,4 +79,8 @@ class AuditError(PopgateError):
 
 
 class ListFileError(PopgateError):
-    """The trusted list's file cannot be locked or replaced; it is as it was."""
+    """A file that admins edit too cannot be locked or replaced; it is as it was."""
+
+
+class SetupError(PopgateError):
+    """A file of the configuration cannot be written; what was there is as it was."""

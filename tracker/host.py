@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import resource
 import socket
 from datetime import UTC, datetime
@@ -24,6 +25,17 @@ def own_addresses() -> list[str]:
         for ip in adapter.ips
     )
     return sorted({address for address in found if address is not None})
+
+
+def interfaces() -> dict[str, list[str]]:
+    """The networks of this host's interfaces, by the interface's name."""
+    found: dict[str, list[str]] = {}
+    for adapter in ifaddr.get_adapters():
+        for ip in adapter.ips:
+            address = ip.ip if isinstance(ip.ip, str) else ip.ip[0]
+            one = ipaddress.ip_network((address, ip.network_prefix), strict=False)
+            found.setdefault(adapter.name, []).append(str(one))
+    return found
 
 
 def open_many_files() -> None:

@@ -1,9 +1,10 @@
-"""The trusted list's file, changed as a whole: locked, replaced in one step, the old one kept.
+"""A file that admins edit too (the trusted list, the configuration), changed as a whole: locked,
+replaced in one step, the old one kept.
 
 As visudo does for sudoers: whoever edits holds a lock (on the folder, so that nothing is left
 lying about), the new text is written beside, gets the owner, mode and attributes of the old file,
-is synced and renamed; `trusted.txt~` is the file as it was before. A link is followed first: what
-it points to is replaced.
+is synced and renamed; the file as it was before gets a `~` behind its name. A link is followed
+first: what it points to is replaced.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _NEW_MODE = 0o644
 
 @contextmanager
 def locked(file: Path, patience: float = 5.0) -> Iterator[Path]:
-    """Be the only one who edits the list; gives the file that a link stands for.
+    """Be the only one who edits the file; gives the file that a link stands for.
 
     Raises ListFileError when another edits it for more than `patience` seconds.
     """
@@ -74,7 +75,7 @@ def replace(file: Path, text: str) -> None:
         sync(file.parent)
     except OSError as error:
         raise ListFileError(
-            f"{error.filename or file}: cannot be written: {error.strerror}; the list is as it was"
+            f"{error.filename or file}: cannot be written: {error.strerror}; it is as it was"
         ) from error
 
 

@@ -143,11 +143,16 @@ class Store:
         """Be the one that follows the log: None when this process now is, else who does (0: a
         process that has not said its pid yet)."""
         file = os.open(self._directory / "alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(file)
-            return self.running() or 0
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                other = self.running()
+            if other is not None:
+                os.close(file)
+                return other
+            time.sleep(0.005)  # somebody only looked who it is
         os.ftruncate(file, 0)
         os.write(file, f"{os.getpid()}\n".encode())
         self._alive = file
@@ -155,18 +160,7 @@ class Store:
 
     def running(self) -> int | None:
         """The pid of the popgate that follows the log now; None when none does."""
-        try:
-            file = os.open(self._directory / "alive", os.O_RDWR | os.O_CLOEXEC)
-        except OSError:
-            return None
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            text = os.read(file, 20).strip()
-            return int(text) if text.isdigit() else 0
-        finally:
-            os.close(file)
-        return None
+        return running(self._directory)
 
     def take_over(self, other: Store) -> None:
         """Be the one that follows the log in another's place, in the same process."""
@@ -313,6 +307,23 @@ class Store:
         if isinstance(error, sqlite3.DatabaseError) and "malformed" in str(error):
             return StoreError(f"{self._file}: is damaged ({error}): move it away to start anew")
         return StoreError(f"{self._file}: {error}")
+
+
+def running(directory: Path) -> int | None:
+    """The pid of the popgate that follows the log with its state in that folder (0: it has not said
+    its pid yet); None when none does, or it is not for us to see. Makes nothing."""
+    try:
+        file = os.open(directory / "alive", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.read(file, 20).strip()
+        return int(text) if text.isdigit() else 0
+    finally:
+        os.close(file)
+    return None
 
 
 def _row(grant: Grant) -> tuple[str | float | bytes, ...]:

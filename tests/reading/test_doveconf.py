@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import require
 from tests.reading.settings import CUSTOM_23
 from tracker.errors import FormatError, ReadingError
+from tracker.reading.dovecot import SETTINGS
 from tracker.reading.formats import find
 from tracker.reading.sources import doveconf
 
@@ -30,7 +31,10 @@ def make(script: Path, text: str) -> str:
 
 
 def answer(*values: str) -> str:
-    return "cat <<'END'\n" + "\n".join(values) + "\nEND"
+    """A doveconf that tells these values of the settings that it is asked for, in their order."""
+    keys = (*SETTINGS, "log_path", "info_log_path")
+    lines = [f"{key} = {value}" for key, value in zip(keys, values, strict=True)]
+    return "cat <<'END'\n" + "\n".join(lines) + "\nEND"
 
 
 @pytest.mark.parametrize(
@@ -67,7 +71,7 @@ def test_where_there_is_no_doveconf_nothing_is_known(tmp_path: Path) -> None:
     [
         ("echo 'doveconf: Fatal: no' >&2; exit 89", "doveconf failed: doveconf: Fatal: no"),
         ("exit 1", "doveconf failed: exit code 1"),
-        ("echo x", "doveconf told 1 settings and not 6: "),
+        ("echo x = y", "doveconf does not tell login_log_format_elements"),
     ],
 )
 def test_a_doveconf_that_fails_says_so_in_one_line(script: Path, text: str, why: str) -> None:
@@ -169,3 +173,48 @@ def test_the_defaults_of_a_real_dovecot_are_read_by_the_format_as_it_is(tmp_path
     minimal(config)
     assert doveconf.read(str(config))["mail_log_prefix"].endswith(">: ")
     assert doveconf.fitted(DEFAULT, str(config)) is DEFAULT
+
+
+TOLD_BY_241 = """\
+login_log_format_elements = user=<%{user}> method=%{mechanism} rip=%{remote_ip} lip=%{local_ip} \
+mpid=%{mail_pid} %{secured} session=<%{session}>
+login_log_format = %{message}: %{elements}
+mail_log_prefix = "%{service}(%{user})<%{process:pid}><%{session}>: "
+log_timestamp = "%b %d %H:%M:%S "
+log_path = syslog
+info_log_path =\x20
+"""
+"""What doveconf of Debian 13's 2.4.1 prints without any configuration of an admin's."""
+
+
+def test_debian_13_as_it_is_packaged_logs_to_syslog_in_the_packaged_format(
+    script: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With -h it fails: `doveconf: Fatal: Multiple settings matched with -h parameter`."""
+    refuse = 'case " $* " in *" -h "*) exit 89;; esac\n'
+    folder = make(script, f"{refuse}cat <<'END'\n{TOLD_BY_241}END")
+    assert doveconf.log_path(path=folder) == ("log_path", "syslog")
+    assert "log_timestamp" not in doveconf.read(path=folder)
+    monkeypatch.setenv("PATH", f"{folder}:/bin:/usr/bin")
+    assert doveconf.fitted(DEFAULT, doveconf.AUTO) is DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("log_path", "info_log_path", "setting", "value"),
+    [
+        ("syslog", "", "log_path", "syslog"),
+        ("/var/log/dovecot.log", "%{log_path}", "log_path", "/var/log/dovecot.log"),
+        ("syslog", "/var/log/dovecot-info.log", "info_log_path", "/var/log/dovecot-info.log"),
+        ("/var/log/dovecot.log", "syslog", "info_log_path", "syslog"),
+    ],
+)
+def test_logins_go_where_info_log_path_says_and_else_log_path(
+    script: Path, log_path: str, info_log_path: str, setting: str, value: str
+) -> None:
+    folder = make(script, answer(ELEMENTS, "%$: %s", "%s: ", "%s ", log_path, info_log_path))
+    assert doveconf.log_path(path=folder) == (setting, value)
+
+
+def test_where_there_is_no_doveconf_no_log_is_known(tmp_path: Path) -> None:
+    assert doveconf.log_path(path=str(tmp_path)) is None
+    assert doveconf.changed(path=str(tmp_path)) == ""

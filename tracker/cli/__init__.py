@@ -16,6 +16,7 @@ from tracker import __version__
 from tracker.errors import SYSTEM, PopgateError
 
 _COMMANDS = {
+    "init": ("tracker.cli.init", "Look at this host, and write the configuration that suits it."),
     "run": ("tracker.cli.work", "Follow the log and keep the tables, until SIGTERM."),
     "once": ("tracker.cli.work", "Read what is new, expire, publish, commit, and end (cron)."),
     "expire": ("tracker.cli.work", "End grants that are over, whoever should have done it."),
@@ -27,7 +28,7 @@ _COMMANDS = {
     "trust": ("tracker.cli.trust", "See, check and change the trusted list."),
     "explain": ("tracker.cli.explain", "Say what the rules make of a session, and why."),
     "render": ("tracker.cli.render", "Write the tables and snippets to a folder."),
-    "config": ("tracker.cli.config", "Check, show or sample the configuration."),
+    "config": ("tracker.cli.config", "Check, show, sample or change the configuration."),
 }
 
 

@@ -1,4 +1,4 @@
-"""`popgate config check`, `show` and `sample`."""
+"""`popgate config check`, `show` and `sample`; `get`, `set` and `unset` are in `config_edit.py`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from pathlib import Path
 import click
 
 from tracker.cli.common import config_option, json_option
+from tracker.cli.config_edit import get, set_, unset
 
 
 @click.group()
 def config() -> None:
-    """Check, show or sample the configuration."""
+    """Check, show, sample or change the configuration."""
+
+
+for command in (get, set_, unset):
+    config.add_command(command)
 
 
 @config.command()

@@ -15,6 +15,7 @@ from tracker.reading.expression import heads
 from tracker.reading.patterns import Format
 from tracker.reading.pcre import Expression
 from tracker.reading.timestamps import StampReader
+from tracker.records import Login
 
 _SHOWN = 3
 _ENOUGH = 3
@@ -31,6 +32,7 @@ class Trial:
         self.not_understood = 0
         self.examples: list[str] = []
         self.places: set[int] = set()
+        self.last_login: datetime | None = None
         self._reader = EventReader([one], StampReader(now))
         self._heads = Expression(heads(one))
         self._read = 0
@@ -41,6 +43,8 @@ class Trial:
         for start, event in self._reader.placed(block):
             self.places.add(self._read + start)
             self.counts[type(event).__name__.lower()] += 1
+            if isinstance(event, Login):
+                self.last_login = max(self.last_login or event.time, event.time)
             end = block.index(b"\n", start)
             understood.add(block[start:end].decode("latin-1"))
         self._read += len(block)

@@ -30,7 +30,7 @@ def select(settings: LogSettings, now: datetime) -> list[Format]:
     known = [fitted(find(name, folder), settings.dovecot) for name in every]
     if wanted != [AUTO]:
         return known
-    found = by_evidence(_sample(settings.files), known, now)
+    found = by_evidence(sample(settings.files), known, now)
     if found:
         log.info("event=format chosen=%s", ",".join(one.name for one in found))
         return found
@@ -58,15 +58,19 @@ def doubts(formats: Iterable[Format], settings: LogSettings) -> Iterator[str]:
             )
 
 
-def _sample(files: Iterable[Path]) -> bytes:
-    """The last lines of each log, and of the rotated file before it."""
-    sample = bytearray()
+def sample(files: Iterable[Path]) -> bytes:
+    """The last lines of each log, and of the rotated file before it; of one that cannot be read,
+    none."""
+    lines = bytearray()
     for pattern in files:
         for file in sorted(glob.glob(str(pattern))) or [str(pattern)]:
-            plain = [path for path in neighbours(file) if not packed(path)]
+            try:
+                plain = [path for path in neighbours(file) if not packed(path)]
+            except OSError:  # a folder that is not for us to list
+                plain = []
             for path in [*plain[-1:], file]:
-                sample += _tail(path)
-    return bytes(sample)
+                lines += _tail(path)
+    return bytes(lines)
 
 
 def _tail(path: str) -> bytes:

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from tracker.errors import PostfixError, PostfixTimeoutError
@@ -42,17 +42,40 @@ class Postfix:
     def parameters(self, names: Iterable[str]) -> dict[str, str]:
         """The values of main.cf parameters, expanded, as smtpd on port 25 has them: what master.cf
         says for that service counts."""
+        values = self._in_main(names)
+        for name, parameter, value in self._overrides():
+            if name.rpartition(":")[2] in ("smtp", "25") and parameter in values:
+                values[parameter] = value
+        return values
+
+    def services(self, names: Iterable[str]) -> dict[str, dict[str, str]]:
+        """The services of master.cf that are smtpd on the network, by name (`smtp`, `submission`,
+        `127.0.0.1:10025`), each with the values that these parameters have for it."""
+        main = self._in_main(names)
+        found: dict[str, dict[str, str]] = {}
+        for line in self._run(["postconf", *self._config, "-M"], strict=False).splitlines():
+            words = line.split()
+            if len(words) > 7 and words[1] == "inet" and words[7] in ("smtpd", "postscreen"):
+                found[words[0]] = dict(main)
+        for name, parameter, value in self._overrides():
+            if name in found and parameter in main:
+                found[name][parameter] = value
+        return found
+
+    def _in_main(self, names: Iterable[str]) -> dict[str, str]:
         wanted = tuple(names)
         lines = self._run(["postconf", *self._config, "-xh", *wanted], strict=False).splitlines()
         if len(lines) != len(wanted):
             raise PostfixError(f"postconf -xh: {len(lines)} values for {len(wanted)} parameters")
-        values = dict(zip(wanted, lines, strict=True))
+        return dict(zip(wanted, lines, strict=True))
+
+    def _overrides(self) -> Iterator[tuple[str, str, str]]:
+        """What master.cf sets for services on the network: service, parameter, value."""
         for line in self._run(["postconf", *self._config, "-xP"], strict=False).splitlines():
             service, _, value = line.partition(" = ")
             name, kind, parameter = (*service.split("/"), "", "")[:3]
-            if kind == "inet" and name.rpartition(":")[2] in ("smtp", "25") and parameter in values:
-                values[parameter] = value.strip()
-        return values
+            if kind == "inet":
+                yield name, parameter, value.strip()
 
     def put(self, table: str, entries: Mapping[str, str]) -> None:
         """Add or replace entries of an indexed table in place; an absent table is made."""

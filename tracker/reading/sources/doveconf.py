@@ -1,7 +1,9 @@
 """doveconf, which tells how Dovecot on this host writes its log: the only place that runs it.
 
-`doveconf -h KEY..` prints the value of each key in a line (doveconf(1)): 2.3 as it is, 2.4 in
-quotes where it begins or ends with a blank, as the default prefix of mail processes does. A host
+`doveconf KEY..` prints `KEY = VALUE` in a line for each (doveconf(1)): 2.3 as it is, 2.4 in quotes
+where it begins or ends with a blank, as the default prefix of mail processes does. With -h, which
+would leave the key out, 2.4.1 takes several keys, and some single ones, for a mistake.
+`doveconf -n` prints all that is not as it was packaged, the version in its first line. A host
 without it has no Dovecot, and its log is another host's: nothing is known then, and the packaged
 format is read. That is also so where doveconf fails, which is said: customised lines are not
 understood then, but never taken for others.
@@ -14,7 +16,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tracker.errors import ReadingError
 from tracker.reading.dovecot import SETTINGS, TIMESTAMP, fit
@@ -55,13 +57,49 @@ def read(config: str = "", *, path: str | None = None) -> dict[str, str]:
     `config`: the dovecot.conf, empty for Dovecot's own. `log_timestamp` is only in a log file of
     Dovecot's own. Raises ReadingError in one line.
     """
-    command = shutil.which("doveconf", path=path or f"{os.environ.get('PATH', '')}:{_PLACES}")
-    if command is None:
-        if config:
-            raise ReadingError(f"{config}: there is no doveconf to read it")
-        return {}
     keys = (*SETTINGS, *_LOG)
-    arguments = [command, *(["-c", config] if config else []), "-h", *keys]
+    if (command := _command(config, path)) is None:
+        return {}
+    told = _values(command, keys)
+    if _logged_to(told)[1] == "syslog":
+        del told[TIMESTAMP]
+    return {key: value for key, value in told.items() if key in SETTINGS}
+
+
+def log_path(config: str = "", *, path: str | None = None) -> tuple[str, str] | None:
+    """Where Dovecot logs logins: the setting that says so, and its value (`syslog`, or a file).
+    None where there is no doveconf. Raises ReadingError in one line."""
+    command = _command(config, path)
+    return None if command is None else _logged_to(_values(command, _LOG))
+
+
+def changed(config: str = "", *, path: str | None = None) -> str:
+    """What `doveconf -n` prints; nothing where there is no doveconf. Raises ReadingError."""
+    command = _command(config, path)
+    return "" if command is None else _run([*command, "-n"])[0]
+
+
+def _command(config: str, path: str | None) -> list[str] | None:
+    command = shutil.which("doveconf", path=path or f"{os.environ.get('PATH', '')}:{_PLACES}")
+    if command is None and config:
+        raise ReadingError(f"{config}: there is no doveconf to read it")
+    return None if command is None else [command, *(["-c", config] if config else [])]
+
+
+def _values(command: list[str], keys: Sequence[str]) -> dict[str, str]:
+    output, said = _run([*command, *keys])
+    told: dict[str, str] = {}
+    for line in output.split("\n"):
+        key, _, value = line.partition(" = ")
+        told.setdefault(key, _unquoted(value))
+    for key in keys:
+        if key not in told:
+            raise ReadingError(f"doveconf does not tell {key}{said and f': {said}'}")
+    return {key: told[key] for key in keys}
+
+
+def _run(arguments: list[str]) -> tuple[str, str]:
+    """What it prints, and its last word on stderr."""
     try:
         done = subprocess.run(
             arguments,
@@ -74,18 +112,17 @@ def read(config: str = "", *, path: str | None = None) -> dict[str, str]:
     except subprocess.TimeoutExpired as error:
         raise ReadingError(f"doveconf did not end in {_SECONDS} s") from error
     except OSError as error:
-        raise ReadingError(f"{command}: {error.strerror}") from error
-    values = done.stdout.decode("utf-8", "replace").split("\n")
+        raise ReadingError(f"{arguments[0]}: {error.strerror}") from error
     said = done.stderr.decode("utf-8", "replace").strip().split("\n")[-1]
     if done.returncode:
         raise ReadingError(f"doveconf failed: {said or f'exit code {done.returncode}'}")
-    if len(values) != len(keys) + 1:
-        raise ReadingError(f"doveconf told {len(values) - 1} settings and not {len(keys)}: {said}")
-    told = {key: _unquoted(value) for key, value in zip(keys, values, strict=False)}
+    return done.stdout.decode("utf-8", "replace"), said
+
+
+def _logged_to(told: Mapping[str, str]) -> tuple[str, str]:
+    """2.3 leaves info_log_path empty to say that it is log_path, 2.4 writes %{log_path}."""
     own = told["info_log_path"]
-    if (told["log_path"] if own in _AS_LOG_PATH else own) == "syslog":
-        del told[TIMESTAMP]
-    return {key: value for key, value in told.items() if key in SETTINGS}
+    return ("log_path", told["log_path"]) if own in _AS_LOG_PATH else ("info_log_path", own)
 
 
 def _unquoted(value: str) -> str:

@@ -241,6 +241,30 @@ def absent_units(settings: LogSettings) -> Iterator[str]:
         )
 
 
+def tail(settings: LogSettings, count: int) -> tuple[bytes, int | None]:
+    """The lines of the last entries of the units, and the second of the last one; None when there
+    is none. Raises ReadingError."""
+    arguments = [*_journalctl(settings), "--output=json", "--all", f"--output-fields={_FIELDS}"]
+    try:
+        done = subprocess.run(
+            [*arguments, f"--lines={count}", *_matches(settings)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=_ENVIRONMENT,
+            timeout=_SILENCE,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ReadingError(f"{name(settings)}: journalctl cannot be run: {error}") from error
+    words = done.stderr.decode("ascii", "replace").strip()
+    if done.returncode != 0:
+        raise ReadingError(f"{name(settings)}: journalctl ended with {done.returncode} ({words})")
+    lines, cursor = lines_of(done.stdout)
+    if cursor is None and _UNSEEN in words:
+        raise ReadingError(f"{name(settings)}: you may see your own entries alone; root sees all")
+    return lines, cursor_seconds(cursor) if cursor else None
+
+
 def _journalctl(settings: LogSettings) -> list[str]:
     folder = settings.journal_directory
     return ["journalctl", "--no-pager", *([f"--directory={folder}"] if folder else [])]

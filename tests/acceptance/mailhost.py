@@ -16,7 +16,6 @@ HOME, OTHER, THIRD = "198.51.100.7", "203.0.113.9", "203.0.113.20"
 """Clients that have nothing to do with the host, until one of them logs in."""
 
 WINDOW = 20
-CONFIGURATION = Path("/etc/popgate/popgate.toml")
 
 _SASL = """\
 service auth {

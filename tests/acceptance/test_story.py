@@ -14,7 +14,6 @@ import pytest
 from lab.clients import SmtpSession, rcpt
 from lab.processes import wait_for
 from tests.acceptance.mailhost import (
-    CONFIGURATION,
     HOME,
     OTHER,
     PASSWORD,
@@ -34,6 +33,7 @@ UNITS = (
     "popgate-reload.service",
 )
 EXPOSURE = {"popgate": 1.5, "popgate-expire": 1.5, "popgate-reload": 1.5}
+SETTINGS = {"grants.window": f"{WINDOW}s", "audit.interval": "5s", "submission.enabled": "true"}
 Show = Callable[[str, object], None]
 
 _before: dict[str, dict[str, bytes]] = {}
@@ -98,11 +98,9 @@ def test_it_is_configured_and_put_into_postfix(host: Mailhost, show: Show) -> No
 
 def configure(host: Mailhost) -> None:
     machine = host.machine
-    machine.file(str(CONFIGURATION)).write_text(
-        '[log]\nfiles = []\nunits = ["dovecot.service"]\n'
-        f'[grants]\nwindow = "{WINDOW}s"\n[audit]\ninterval = "5s"\n'
-    )
-    machine.file("/etc/popgate/trusted.txt").touch()
+    host.popgate("init")
+    for name, value in SETTINGS.items():
+        host.popgate("config", "set", name, value)
     machine.run("systemctl", "start", "popgate.service")
     machine.run("sh", "-c", "cat /var/lib/popgate/maps/main.cf.snippet >> /etc/postfix/main.cf")
     machine.run("systemctl", "reload", "postfix.service")

@@ -48,12 +48,12 @@ class Popgate:
         self.file.write_text(settings)
 
     def command(
-        self, *arguments: str, stdin: str = "", **variables: str
+        self, *arguments: str, stdin: str = "", prefix: Sequence[str] = (), **variables: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run a popgate command with this configuration to its end. `variables`: of the
-        environment."""
+        """Run a popgate command with this configuration to its end. `prefix`: a command that runs
+        it in its own way. `variables`: of the environment."""
         return subprocess.run(
-            [sys.executable, "-m", "tracker", *arguments, "--config", str(self.file)],
+            [*prefix, sys.executable, "-m", "tracker", *arguments, "--config", str(self.file)],
             input=stdin,
             capture_output=True,
             text=True,

@@ -46,7 +46,7 @@ smtpd_junk_command_limit = 100000
 """
 _MASTER = """
 {port} inet n - n - - smtpd
-pickup unix n - n 60 1 pickup
+{options}pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 rewrite unix - - n - - trivial-rewrite
@@ -78,21 +78,26 @@ class Postfix(Server):
         snippet: str = "",
         extra: Mapping[str, str] | None = None,
         services: str = "",
+        *,
+        port: int | None = None,
+        options: str = "",
     ) -> None:
         """`extra` goes into main.cf behind the snippet. `services` goes into master.cf; those named
-        in it as submission and submissions listen on `ports`, not on 587 and 465."""
+        in it as submission and submissions listen on `ports`, not on 587 and 465, unless `port` is
+        25: then everything is where it is on a mail host. `options`: lines of the smtpd's own."""
         self._folder = folder
         self._wire = wire
         self._snippet = snippet
         self._extra = dict(extra or {})
         self.config = folder / "config"
         self.log = folder / "postfix.log"
-        self.port = wire.free_port()
+        self.port = port or wire.free_port()
+        self._options = options
         self._services = services
         self.ports = {25: self.port}
-        for port, name in ((587, "submission"), (465, "submissions")):
+        for service, name in ((587, "submission"), (465, "submissions")):
             if re.search(rf"^{name} inet", services, re.MULTILINE):
-                self.ports[port] = wire.free_port()
+                self.ports[service] = service if self.port == 25 else wire.free_port()
 
     @staticmethod
     def missing() -> list[str]:
@@ -132,11 +137,18 @@ class Postfix(Server):
         main = _MAIN.format(folder=self._folder, protocols=protocols) + self._snippet
         (self.config / "main.cf").write_text(_with(main, self._extra))
         services = self._services
-        for port, name in ((587, "submission"), (465, "submissions")):
-            services = re.sub(
-                rf"^{name} inet n - y", f"{self.ports.get(port)} inet n - n", services, flags=re.M
-            )
-        (self.config / "master.cf").write_text(_MASTER.format(port=self.port) + services)
+        for service, name in ((587, "submission"), (465, "submissions")):
+            if self.port != 25:
+                services = re.sub(
+                    rf"^{name} inet n - y",
+                    f"{self.ports.get(service)} inet n - n",
+                    services,
+                    flags=re.M,
+                )
+        master = _MASTER.format(
+            port="smtp" if self.port == 25 else self.port, options=self._options
+        )
+        (self.config / "master.cf").write_text(master + services)
         for file in (self.config / "main.cf", self.config / "master.cf"):
             _age(file)
         (self._folder / "queue").mkdir(exist_ok=True)

@@ -101,6 +101,15 @@ def load(path: Path) -> Settings:
     return parse(text, str(path))
 
 
+def salvage(path: Path) -> dict[str, Any]:
+    """The sections that can be read of a file that is bad; nothing where it is no TOML at all."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8", errors="replace"))
+    except (OSError, tomllib.TOMLDecodeError):
+        return {}
+    return {name: section for name, section in data.items() if isinstance(section, dict)}
+
+
 def parse(text: str, where: str) -> Settings:
     """The settings that a TOML text gives; `where` names it in errors.
 

@@ -8,9 +8,32 @@ from __future__ import annotations
 
 import os
 import pwd
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from tracker.errors import PopgateError
+from tracker.errors import SYSTEM, PopgateError
+
+
+def as_owner(folder: Path, work: Callable[[], int]) -> int:
+    """Run `work` in a process of its own that is the folder's owner; its exit code.
+
+    For root, who needs its rights again afterwards. The process ends without this one's clean-up.
+    """
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    code = SYSTEM
+    try:
+        os.umask(0o077)
+        become_owner(folder)
+        code = work()
+    except PopgateError as error:
+        sys.stderr.writelines(f"popgate: {line}\n" for line in str(error).splitlines())
+        code = error.exit_code
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def become_owner(folder: Path) -> None:

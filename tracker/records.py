@@ -145,6 +145,56 @@ class MailHost(Struct, frozen=True):
     relay_code: str = "554"
 
 
+class MailService(Struct, frozen=True):
+    """A service of master.cf (master(5)). `id`: NAME/TYPE, as postconf -P calls it. `options`: its
+    `-o name=value`, as written."""
+
+    name: str
+    type: str
+    chroot: str
+    command: str
+    options: Mapping[str, str]
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}/{self.type}"
+
+
+class PostfixSetup(Struct, frozen=True):
+    """What main.cf and master.cf say. `main`: the parameters that main.cf sets, as written, unused
+    ones too. `values`: some parameters as main.cf and the defaults make them, expanded."""
+
+    main: Mapping[str, str]
+    services: tuple[MailService, ...]
+    values: Mapping[str, str]
+    sasl_types: frozenset[str] = frozenset()
+
+
+class Edit(Struct, frozen=True):
+    """One change of main.cf (`service` is empty) or of a service in master.cf.
+
+    `name`: the parameter; empty: the service as a whole, and `value` is its line. None: away with
+    it. `before`: what stood there; None: nothing.
+    """
+
+    service: str
+    name: str
+    value: str | None
+    before: str | None = None
+
+
+class SmtpAnswer(Struct, frozen=True):
+    """What an smtpd said to RCPT, or to what came before it. 0: nothing. `offers`: the first words
+    of its answer to EHLO."""
+
+    code: int
+    text: str
+    offers: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.text}" if self.code else self.text
+
+
 class ListEntry(Struct, frozen=True):
     """A line of a list of senders and clients. `where`: FILE:LINE, or the setting it stands in.
 

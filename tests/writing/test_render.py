@@ -24,7 +24,7 @@ from tracker.deciding.trusted import TrustedList, parse
 from tracker.records import Answer, NameAnswers, Table
 from tracker.settings import GrantSettings, LocalSenderSettings
 from tracker.writing import render
-from tracker.writing.render import GrantTableType
+from tracker.writing.parameters import GrantTableType
 
 GOLDEN = Path(__file__).with_name("golden")
 TRUSTED = """\

@@ -28,6 +28,8 @@ _COMMANDS = {
     "trust": ("tracker.cli.trust", "See, check and change the trusted list."),
     "explain": ("tracker.cli.explain", "Say what the rules make of a session, and why."),
     "render": ("tracker.cli.render", "Write the tables and snippets to a folder."),
+    "install": ("tracker.cli.install", "Put popgate into Postfix's main.cf and master.cf."),
+    "uninstall": ("tracker.cli.install", "Take it out of them again."),
     "config": ("tracker.cli.config", "Check, show, sample or change the configuration."),
 }
 

@@ -21,6 +21,7 @@ from tracker.settings.senders import (
     WhiteListSettings,
 )
 from tracker.settings.state import AuditSettings, StateSettings
+from tracker.settings.submission import SubmissionSettings
 from tracker.settings.trusted import TrustedSettings
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Settings",
     "Shared",
     "StateSettings",
+    "SubmissionSettings",
     "TableSettings",
     "TrustedSettings",
     "WhiteListSettings",
@@ -55,6 +57,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     whitelist: WhiteListSettings = WhiteListSettings()
     blacklist: BlackListSettings = BlackListSettings()
     postfix: PostfixSettings = PostfixSettings()
+    submission: SubmissionSettings = SubmissionSettings()
     tables: TableSettings = TableSettings()
     state: StateSettings = StateSettings()
     audit: AuditSettings = AuditSettings()

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tracker.errors import PostfixError, PostfixTimeoutError
+from tracker.records import MailService, PostfixSetup
 from tracker.settings import PostfixSettings
 from tracker.writing.request import ask
 
@@ -23,6 +25,21 @@ _SBIN = "/usr/sbin:/usr/local/sbin:/sbin"
 # Postfix says this of the admin's own main.cf to every command; the table is not touched by it.
 _HARMLESS = re.compile(
     r"^\S+: warning: (?:\S+main\.cf, line \d+: overriding|\S+: unused parameter)"
+)
+_UNUSED = re.compile(r"main\.cf: unused parameter: (\S+?=.*)")
+_VALUES = (
+    "smtpd_relay_restrictions",
+    "smtpd_sasl_auth_enable",
+    "smtpd_sasl_type",
+    "smtpd_sasl_path",
+    "smtpd_sender_login_maps",
+    "smtpd_tls_cert_file",
+    "smtpd_tls_key_file",
+    "smtpd_tls_chain_files",
+    "inet_interfaces",
+    "config_directory",
+    "queue_directory",
+    "mail_owner",
 )
 
 
@@ -76,6 +93,71 @@ class Postfix:
             name, kind, parameter = (*service.split("/"), "", "")[:3]
             if kind == "inet":
                 yield name, parameter, value.strip()
+
+    def setup(self) -> PostfixSetup:
+        """What main.cf and master.cf say. Raises PostfixError when postconf cannot be run."""
+        listed, said = self._ask("-n")
+        # A parameter that nothing uses is warned of, with its value, and not listed.
+        lines = [
+            *listed.splitlines(),
+            *(one.replace("=", " = ", 1) for one in _UNUSED.findall(said)),
+        ]
+        main = {name: value for name, _, value in (line.partition(" =") for line in lines)}
+        options: dict[str, dict[str, str]] = {}
+        for line in self._ask("-P")[0].splitlines():
+            place, _, value = line.partition(" =")
+            service, _, name = place.rpartition("/")
+            options.setdefault(service, {})[name] = value.strip()
+        services = []
+        for line in self._ask("-M")[0].splitlines():
+            name, kind, _, _, chroot, _, _, command = line.split()[:8]
+            own = options.get(f"{name}/{kind}", {})
+            services.append(MailService(name, kind, chroot, command, own))
+        values = self._ask("-xh", *_VALUES)[0].splitlines()
+        return PostfixSetup(
+            {name: value.strip() for name, value in main.items()},
+            tuple(services),
+            dict(zip(_VALUES, values, strict=True)),
+            frozenset(self._ask("-a")[0].split()),
+        )
+
+    def complaints(self) -> list[str]:
+        """What postconf and `postfix check` say against the configuration, a line each."""
+        said = [self._ask("-n")[1], self._ask("-M")[1]]
+        program = self._program("postfix")
+        check = self._execute([program, *self._config, "check"], None)
+        return [line for text in (*said, check.stderr) for line in text.splitlines()]
+
+    def edit(self, arguments: Sequence[str]) -> None:
+        """Run postconf with the arguments of an edit: `editing.commands`."""
+        self._run(["postconf", *self._config, *arguments], strict=False)
+
+    def shown(self, program: str, *arguments: str) -> str:
+        """A command as it can be pasted into a shell."""
+        return shlex.join([program, *self._config, *arguments])
+
+    def master(self, seconds: int) -> subprocess.Popen[bytes]:
+        """Start this instance's master in the foreground; it ends by itself after that time."""
+        folder = self._ask("-xh", "daemon_directory")[0].strip()
+        argv = [f"{folder}/master", *self._config, "-d", "-e", str(seconds)]
+        try:
+            return subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise PostfixError(f"{argv[0]}: cannot be run: {error}") from error
+
+    def _ask(self, *arguments: str) -> tuple[str, str]:
+        """What a postconf prints, and what it says on stderr."""
+        argv = ["postconf", *self._config, *arguments]
+        done = self._execute([self._program("postconf"), *argv[1:]], None)
+        if done.returncode != 0:
+            raise PostfixError(f"{' '.join(argv)}: {done.stderr.strip() or done.returncode}")
+        return done.stdout, done.stderr
 
     def put(self, table: str, entries: Mapping[str, str]) -> None:
         """Add or replace entries of an indexed table in place; an absent table is made."""
@@ -160,16 +242,27 @@ class Postfix:
         self, argv: list[str], text: str | None = None, *, strict: bool = True, absent: int = 0
     ) -> str:
         """Run a command. `absent`: an exit code that means no key was found, with nothing said."""
-        program = shutil.which(argv[0], path=self._path)
+        done = self._execute([self._program(argv[0]), *argv[1:]], text)
+        shown = " ".join(argv)
+        said = [line for line in done.stderr.splitlines() if not _HARMLESS.match(line)]
+        if (strict and said) or done.returncode not in (0, absent):
+            words = "; ".join(said[:3]) or f"exit code {done.returncode}"
+            raise PostfixError(f"{shown}: {words}")
+        return done.stdout
+
+    def _program(self, name: str) -> str:
+        program = shutil.which(name, path=self._path)
         if program is None:
             raise PostfixError(
-                f"{argv[0]} is not in {self._path}: install Postfix, "
-                "or set postfix.command_directory"
+                f"{name} is not in {self._path}: install Postfix, or set postfix.command_directory"
             )
-        shown = " ".join(argv)
+        return program
+
+    def _execute(self, argv: list[str], text: str | None) -> subprocess.CompletedProcess[str]:
+        shown = " ".join([Path(argv[0]).name, *argv[1:]])
         try:
-            done = subprocess.run(
-                [program, *argv[1:]],
+            return subprocess.run(
+                argv,
                 input=text if text is not None else None,
                 stdin=subprocess.DEVNULL if text is None else None,
                 capture_output=True,
@@ -188,8 +281,3 @@ class Postfix:
             ) from error
         except OSError as error:
             raise PostfixError(f"{shown}: cannot be run: {error}") from error
-        said = [line for line in done.stderr.splitlines() if not _HARMLESS.match(line)]
-        if (strict and said) or done.returncode not in (0, absent):
-            words = "; ".join(said[:3]) or f"exit code {done.returncode}"
-            raise PostfixError(f"{shown}: {words}")
-        return done.stdout

@@ -1,0 +1,138 @@
+"""The edits of an install tried on a copy of the configuration, and what it answers, before any
+file of Postfix is touched.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tracker.deciding import rehearsed
+from tracker.deciding.installing import applied, port_25, submission
+from tracker.deciding.rehearsed import FOREIGN, Case
+from tracker.errors import InstallError, RefusedError
+from tracker.records import PostfixSetup, SmtpAnswer
+from tracker.settings import PostfixSettings
+from tracker.surroundings import Survey
+from tracker.writing import editing
+from tracker.writing.asking import Question
+from tracker.writing.parameters import GRANT_FILES
+from tracker.writing.postfix import Postfix
+from tracker.writing.rehearsal import Rehearsal, plain
+from tracker.writing.saved import FILES, Record
+
+Say = Callable[[str], None]
+"""Is told what is done, a line each."""
+
+
+def try_out(
+    found: Survey, record: Record, postfix: Postfix, settings: PostfixSettings, say: Say
+) -> Record:
+    """Make the edits on a copy, and have it asked; the record with all states that the files
+    will go through."""
+    tables = found.wanted.parameters["popgate_dir"]
+    grants = f"{found.kind}:{tables}/{GRANT_FILES[found.kind]}"
+    trusted = f"cidr:{tables}/trusted.cidr"
+
+    def known(address: str) -> bool:
+        return any(postfix.query(table, address) for table in (grants, trusted))
+
+    addresses = rehearsed.clients(found.host.mynetworks, known, 3)
+    if len(addresses) < 3:
+        raise RefusedError(
+            "refused: no documentation address is a stranger here (mynetworks, trusted list): "
+            "what strangers may do cannot be asked"
+        )
+    with Rehearsal(settings, found.setup.values) as copy:
+        first = _first_smtpd(found.setup)
+        before = _ask(say, copy, {"real": plain(first)}, _strangers(found, addresses[0]))
+        if before[0].code // 100 == 2:
+            raise RefusedError(f"refused: this Postfix relays for strangers already: {before[0]}")
+        if rehearsed.broken(before[0]):
+            raise RefusedError(f"refused: port 25 gives no answer as it is: {before[0]}")
+        usual = set(map(_unplaced, copy.postfix.complaints()))
+        steps: dict[str, list[str]] = {name: [] for name in FILES}
+        for arguments in editing.commands(found.edits):
+            for name, state in copy.edit(arguments).items():
+                steps[name].append(state)
+        said = dict.fromkeys(map(_unplaced, copy.postfix.complaints()))
+        new = [line for line in said if line not in usual]
+        if new:
+            raise InstallError(f"nothing was changed: Postfix would say: {'; '.join(new)}")
+        _probe(say, copy, found, addresses, before)
+    return record.planned({name: tuple(steps[name]) for name in FILES})
+
+
+def _probe(
+    say: Say, copy: Rehearsal, found: Survey, addresses: list[str], before: list[SmtpAnswer]
+) -> None:
+    after = applied(found.setup, found.edits)
+    stranger, trusted, granted = addresses
+    maps = copy.tables(Path(found.wanted.parameters["popgate_dir"]), found.kind, trusted, granted)
+    options = _first_smtpd(after)
+    smtpds = {
+        "real": plain(options),
+        "probe": plain({**options, "popgate_dir": str(maps)}),
+    }
+    cases = [
+        *_strangers(found, stranger),
+        Case("probe", "a stranger", stranger, FOREIGN, "refused"),
+        Case("probe", "a trusted address", trusted, FOREIGN, "accepted"),
+    ]
+    if GRANT_FILES[found.kind] in found.wanted.parameters["popgate_clients"]:
+        cases.append(Case("probe", "a granted address", granted, FOREIGN, "accepted"))
+    service = submission(after, "submission") if found.wanted.services else None
+    if service is not None:
+        smtpds["submission"] = {**service.options, "popgate_dir": str(maps)}
+        cases.append(Case("submission", "587: a trusted address", trusted, FOREIGN, "refused"))
+    answers = _ask(say, copy, smtpds, cases)
+    known = iter(before)
+    faults = []
+    for case, answer in zip(cases, answers, strict=True):
+        fault = rehearsed.wrong(case, answer, next(known, None))
+        faults += [fault] if fault else []
+        if case.service == "submission" and not {"AUTH"} <= answer.offers:
+            faults.append(f"587 offers no AUTH behind STARTTLS: {answer}")
+        if not fault:
+            say(f"asked: {case.who} ({case.client}): {answer}")
+    if faults:
+        raise InstallError("\n".join(f"nothing was changed: {line}" for line in faults))
+
+
+def _ask(
+    say: Say, copy: Rehearsal, smtpds: dict[str, dict[str, str]], cases: Sequence[Case]
+) -> list[SmtpAnswer]:
+    questions = [
+        Question(case.service, case.client, case.recipient, tls=case.service == "submission")
+        for case in cases
+    ]
+    answers, complaints = copy.ask(smtpds, questions)
+    if any(rehearsed.broken(answer) for answer in answers):
+        for line in complaints[-5:]:
+            say(f"# a Postfix with a copy of main.cf says: {line}")
+    return answers
+
+
+def _first_smtpd(setup: PostfixSetup) -> dict[str, str]:
+    """The options of the smtpd of port 25; of several, the first."""
+    return next((dict(one.options) for one in port_25(setup)), {})
+
+
+def domain(found: Survey) -> str:
+    """A domain of this host's own."""
+    domains = sorted(found.host.domains.get("mydestination", ()))
+    return next((name for name in domains if "." in name), found.host.myhostname)
+
+
+def _strangers(found: Survey, stranger: str) -> list[Case]:
+    own = f"postmaster@{domain(found)}"
+    return [
+        Case("real", "a stranger", stranger, FOREIGN, "as before"),
+        Case("real", "a stranger", stranger, own, "as before"),
+    ]
+
+
+def _unplaced(line: str) -> str:
+    """A complaint without the place in a file that it is about, which moves."""
+    return re.sub(r"\S*/(main\.cf|master\.cf)(, line \d+)?", r"\1", line)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tracker.cli.common import config_option, finish, log_to_stderr, settings_of
+
+if TYPE_CHECKING:
+    from tracker.settings import PostfixSettings, TableSettings
 
 
 @click.command()
@@ -70,14 +74,36 @@ def expire(config_file: Path) -> None:
     """End grants that are over, in ledger and table, whoever should have done it.
 
     Reads no log. When nobody follows it, open sessions count as ended when it was last read. Run it
-    every minute, and after `run` has ended: then a daemon that died opens nothing.
+    every minute, and after `run` has ended: then a daemon that died opens nothing. Where the
+    configuration is bad or the state cannot be read, what the table says is over ends all the same.
     """
     from tracker.engine import Engine
+    from tracker.errors import ConfigError, StoreError
+    from tracker.lastresort import salvaged
 
     log_to_stderr()
-    engine = Engine(settings_of(config_file), follow=False)
     try:
-        engine.start()
-        finish(engine)
-    finally:
-        engine.close()
+        settings = settings_of(config_file)
+    except ConfigError:
+        if config_file.exists():
+            _end_by_table(*salvaged(config_file))
+        raise
+    try:
+        engine = Engine(settings, follow=False)
+        try:
+            engine.start()
+            finish(engine)
+        finally:
+            engine.close()
+    except StoreError:
+        _end_by_table(settings.tables, settings.postfix)
+        raise
+
+
+def _end_by_table(tables: TableSettings, postfix: PostfixSettings) -> None:
+    """Where nothing is known but the table: what is over by its own numbers ends all the same."""
+    from tracker.host import utc_now
+    from tracker.lastresort import end_by_table
+
+    for address in end_by_table(tables, postfix, utc_now().timestamp()):
+        click.echo(f"popgate: {address}: ended, since the table says that it is over", err=True)

@@ -84,7 +84,8 @@ class SmtpSession:
         self._smtp.ehlo()
 
     def log_in(self, user: str, password: str) -> None:
-        """SMTP AUTH. Raises smtplib.SMTPException when it is refused."""
+        """SMTP AUTH, outside of any transaction. Raises smtplib.SMTPException when it is refused."""
+        self._smtp.rset()
         self._smtp.login(user, password)
 
     def rcpt(

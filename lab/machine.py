@@ -33,6 +33,17 @@ exec systemd-nspawn --quiet --boot --register=no --keep-unit --link-journal=no \
     --resolv-conf=off --timezone=off --console=pipe --machine="$4" \\
     --network-namespace-path="$5" --directory="$3/root"
 """
+# systemd-nspawn mounts a boot id of its own, which services with a /proc of their own do not see:
+# journalctl in them looks for another boot than journald writes of. A host has one.
+_ONE_BOOT_ID = """\
+[Unit]
+DefaultDependencies=no
+Before=systemd-journald.service systemd-journald.socket
+
+[Service]
+Type=oneshot
+ExecStart=umount /proc/sys/kernel/random/boot_id
+"""
 _PROBE = """
 set -e
 mount -t cgroup2 none /sys/fs/cgroup
@@ -66,6 +77,10 @@ class Machine:
         self._folder.chmod(0o755)
         for name in ("upper", "work", "root"):
             (self._folder / name).mkdir()
+        units = self._folder / "upper/etc/systemd/system"
+        (units / "sysinit.target.wants").mkdir(parents=True)
+        (units / "one-boot-id.service").write_text(_ONE_BOOT_ID)
+        (units / "sysinit.target.wants/one-boot-id.service").symlink_to("../one-boot-id.service")
         try:
             self.boot()
         except BaseException:

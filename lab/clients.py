@@ -84,7 +84,7 @@ class SmtpSession:
         self._smtp.ehlo()
 
     def log_in(self, user: str, password: str) -> None:
-        """SMTP AUTH, outside of any transaction. Raises smtplib.SMTPException when it is refused."""
+        """SMTP AUTH, in no transaction. Raises smtplib.SMTPException when it is refused."""
         self._smtp.rset()
         self._smtp.login(user, password)
 

@@ -1,6 +1,9 @@
 # make demo   sets everything up and shows the main job
 # make test   sets everything up and passes the tests
 # make bench  measures it
+# make acceptance  boots Debian 12 and 13 and tells the whole story on them; some minutes
+# make install, make uninstall  as root, on this machine (PREFIX, DESTDIR; PURGE=1: state too)
+# make deb    builds a Debian package in dist/
 # make torture  rotates logs a thousand times each way, under load; some minutes
 
 PYTHON ?= python3
@@ -14,7 +17,16 @@ PACKAGES := postfix postfix-lmdb dovecot-pop3d dovecot-imapd systemd-journal-rem
 # What popgate exports to; the tests run them.
 PROGRAMS := rspamd spamassassin opendkim miltertest fail2ban nftables
 
-.PHONY: setup servers programs demo test torture lint bench docs clean
+# What boots machines.
+MACHINES := debootstrap systemd-container
+
+# Where make install puts it. With DESTDIR nothing is started, and no user is made.
+PREFIX ?= /opt/popgate
+BINDIR ?= /usr/local/bin
+LIBDIR ?= /usr/local/lib
+
+.PHONY: setup servers programs demo test acceptance torture lint bench docs clean deb install \
+    uninstall
 
 setup: $(VENV)/.made servers
 
@@ -39,6 +51,22 @@ demo: setup
 
 test: setup programs lint
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadscope
+
+acceptance: setup deb
+	@lab/install-servers $(MACHINES)
+	@POPGATE_DEB=$$(ls dist/popgate_*.deb) $(BIN)/python -m lab.acceptance
+
+deb: $(VENV)/.made
+	@rm -f dist/popgate_*.deb
+	@packaging/build-deb $(BIN)/python dist
+
+install:
+	@PYTHON=$(PYTHON) DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) BINDIR=$(BINDIR) LIBDIR=$(LIBDIR) \
+	    packaging/install
+
+uninstall:
+	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) BINDIR=$(BINDIR) LIBDIR=$(LIBDIR) PURGE=$(PURGE) \
+	    packaging/uninstall
 
 torture: setup
 	@$(BIN)/python -m pytest -m torture

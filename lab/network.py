@@ -120,6 +120,11 @@ class Namespaces:
         for name in (self._mail, self._far):
             _run(["ip", "netns", "del", name], check=False)
 
+    @property
+    def mail_namespace(self) -> str:
+        """The name of the mail host's namespace, for `ip netns`."""
+        return self._mail
+
     def command(self, argv: Sequence[str]) -> list[str]:
         return ["ip", "netns", "exec", self._mail, *argv]
 

@@ -1,11 +1,14 @@
-"""What a wheel carries: code, formats and templates, and nothing of the lab."""
+"""What a wheel carries, and what `make install` puts where."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 
@@ -47,3 +50,40 @@ def test_the_wheel_has_formats_and_templates_and_works_by_itself(tmp_path: Path)
     )
     assert done.returncode == 0, done.stderr
     assert "smtpd_relay_restrictions" in (tmp_path / "out/main.cf.snippet").read_text()
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> dict[str, str]:
+    """The environment of an installation below a folder."""
+    places = {"DESTDIR": str(tmp_path / "root"), "PREFIX": "/opt/popgate", "PYTHON": sys.executable}
+    subprocess.run([ROOT / "packaging/install"], check=True, env={**os.environ, **places})
+    return {**os.environ, **places}
+
+
+def test_make_install_and_uninstall_below_a_folder(
+    installed: dict[str, str], tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    assert (root / "usr/local/bin/popgate").readlink() == Path("/opt/popgate/bin/popgate")
+    script = (root / "opt/popgate/bin/popgate").read_text()
+    assert "/opt/popgate/bin/python" in script
+    assert str(tmp_path) not in script
+    units = root / "usr/local/lib/systemd/system"
+    assert {unit.name for unit in units.iterdir()} == {
+        unit.name for unit in (ROOT / "systemd").iterdir() if unit.name.count(".service")
+    } | {"popgate-expire.timer", "popgate-reload.path"}
+    assert "ExecStart=/opt/popgate/bin/popgate run\n" in (units / "popgate.service").read_text()
+    assert "/usr/bin/popgate" not in "".join(unit.read_text() for unit in units.iterdir())
+    for name in ("sysusers.d", "tmpfiles.d"):
+        assert (root / "usr/local/lib" / name / "popgate.conf").exists()
+    done = subprocess.run(
+        [root / "opt/popgate/bin/python", "-m", "tracker", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    assert done.stdout.startswith("popgate, version")
+
+    subprocess.run([ROOT / "packaging/uninstall"], check=True, env=installed)
+    assert not [file for file in root.rglob("*") if not file.is_dir()]

@@ -92,6 +92,8 @@ class ListFileError(PopgateError):
 
 class SetupError(PopgateError):
     """A file of the configuration cannot be written; what was there is as it was."""
+
+
 class InstallError(PopgateError):
     """popgate could not be put into main.cf and master.cf, or taken out; both are as they were."""
 

@@ -4,10 +4,8 @@ it is told: systemd's notifications."""
 from __future__ import annotations
 
 import ipaddress
-import os
 import resource
 import socket
-from contextlib import suppress
 from datetime import UTC, datetime
 
 import ifaddr
@@ -51,15 +49,3 @@ def open_many_files() -> None:
 def host_name() -> str:
     """This host's name as syslog writes it, without a domain."""
     return socket.gethostname().partition(".")[0]
-
-
-def notify(state: str) -> None:
-    """Tell systemd, where it started us: sd_notify(3)."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if address:
-        with (
-            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel,
-            suppress(OSError),
-        ):
-            channel.connect(address.replace("@", "\0", 1))
-            channel.send(state.encode())

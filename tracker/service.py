@@ -3,9 +3,10 @@
 A step runs when a log file, the trusted list or a list of senders changed, when a pipe that is read
 (the journal's, standard input) has something, when DNS has answered for a name in the trusted list,
 when a grant is due to end, when another popgate asks (SIGUSR1) and every `log.poll_interval` in any
-case. The texts and the commit follow `audit.interval` after the first change; reloads are timed by
-the publisher. Steps run one after another in a thread of their own, so signals are heard while
-Postfix is being waited for.
+case. At its end systemd's watchdog is told: where a step hangs, it starts the service anew. The
+texts and the commit follow `audit.interval` after the first change; reloads are timed by the
+publisher. Steps run one after another in a thread of their own, so signals are heard while Postfix
+is being waited for.
 
 SIGTERM, SIGINT and the end of standard input, where that is read: a last step, texts and commit,
 then the end; the tables are exact and the state is saved. SIGHUP: settings, lists and Postfix's
@@ -29,7 +30,7 @@ from typing import TypeVar
 
 from msgspec import structs
 
-from tracker import config
+from tracker import config, notify
 from tracker.engine import Engine
 from tracker.errors import (
     AuditError,
@@ -41,7 +42,7 @@ from tracker.errors import (
     PostfixError,
     StoreError,
 )
-from tracker.host import notify, utc_now
+from tracker.host import utc_now
 from tracker.metrics import Metrics, PolicyMetrics, Publication
 from tracker.policy.hosting import Hosting
 from tracker.reading.sources.doveadm import who
@@ -75,6 +76,7 @@ class Service:
         self._said: set[str] = set()
         self._settle_at: float | None = None
         self._status: str | None = None
+        self._watchdog = notify.watchdog_interval()
         self._engine: Engine
         self._wakes: Callable[[], None] = lambda: None
         self.metrics = Metrics()
@@ -94,7 +96,7 @@ class Service:
             telling = asyncio.create_task(self._tell_status(publication))
             watch = self._watch(engine)
             self._on_signals(loop, wake)
-            notify("READY=1")
+            notify.tell("READY=1")
             log.info("event=started pid=%d table=%s", os.getpid(), engine.publisher.kind)
             try:
                 while not self._stopping:
@@ -107,6 +109,8 @@ class Service:
                             watch = self._watch(engine)
                     await self._serve()
                     more = await self._do(partial(self._turn, engine))
+                    if self._watchdog:  # a fault that was named is no reason to start anew
+                        notify.tell("WATCHDOG=1")
                     watch.refresh(engine.watched())
                     self._tell(engine)
                     if engine.input_ended() and not self._retry:
@@ -114,7 +118,7 @@ class Service:
                     elif not more:
                         await self._wait(engine, loop, wake)
                     wake.clear()
-                notify("STOPPING=1")
+                notify.tell("STOPPING=1")
                 await self._end(engine)
             finally:
                 checking.cancel()
@@ -172,7 +176,7 @@ class Service:
         )
         if status != self._status:
             self._status = status
-            notify(f"STATUS={status or 'reading'}")
+            notify.tell(f"STATUS={status or 'reading'}")
 
     async def _begin(self) -> Engine:
         engine = self._make(self._settings)
@@ -272,8 +276,10 @@ class Service:
     def _pause(self, engine: Engine) -> float:
         """Seconds until something is due."""
         if self._retry:
-            return self._retry
+            return min(self._retry, self._watchdog or self._retry)
         due = [self._settings.log.poll_interval.total_seconds()]
+        if self._watchdog:
+            due.append(self._watchdog)
         if (expiry := engine.next_expiry()) is not None:
             due.append((expiry - utc_now()).total_seconds())
         if self._settle_at is not None:

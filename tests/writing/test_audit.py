@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.processes import wait_for
 from tests.moments import NOW, after
 from tracker.errors import AuditError
 from tracker.records import Change, ChangeKind, Grant
@@ -117,3 +118,32 @@ def test_the_message_names_other_texts_and_stays_short() -> None:
 
 def test_a_user_name_cannot_break_out_of_its_line() -> None:
     assert "\n+ fake" not in message([change("added", user="x\n+ fake 203.0.113.66 root")])
+
+
+@pytest.mark.parametrize("lock", ["index.lock", "HEAD.lock", "refs/heads/main.lock"])
+def test_a_lock_that_a_power_cut_left_stops_no_commit(
+    maps: Path, lock: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (maps / "a").write_text("1")
+    history = History(maps)
+    history.commit("first")
+    (maps / ".git" / lock).touch()
+    (maps / "a").write_text("2")
+    assert history.commit("second")
+    assert "event=stale_lock" in caplog.text
+
+
+def test_a_lock_of_a_git_at_work_is_respected(maps: Path) -> None:
+    (maps / "a").write_text("1")
+    history = History(maps)
+    history.commit("first")
+    (maps / ".git/index.lock").touch()
+    (maps / "a").write_text("2")
+    with subprocess.Popen(
+        ["git", "-C", str(maps), "cat-file", "--batch"], stdin=subprocess.PIPE
+    ) as other:
+        wait_for("git", lambda: Path(f"/proc/{other.pid}/cwd").readlink() == maps)
+        with pytest.raises(AuditError, match=r"index\.lock"):
+            history.commit("second")
+        other.communicate()
+    assert history.commit("second")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tracker.cli.common import config_option, finish, log_to_stderr, quiet_option, settings_of
+
+if TYPE_CHECKING:
+    from tracker.settings import PostfixSettings, TableSettings
 
 
 @click.command()
@@ -19,11 +23,13 @@ def run(config_file: Path) -> None:
     SIGHUP reads configuration and trusted list anew; when they are bad, the old ones stay.
     """
     import asyncio
+    import faulthandler
 
     from tracker.host import open_many_files
     from tracker.service import Service
 
     log_to_stderr()
+    faulthandler.enable()  # systemd's watchdog ends what hangs by SIGABRT: then it says where
     settings_of(config_file)
     open_many_files()
     asyncio.run(Service(config_file).run())
@@ -76,14 +82,36 @@ def expire(config_file: Path, quiet: bool) -> None:
     """End grants that are over, in ledger and table, whoever should have done it.
 
     Reads no log. When nobody follows it, open sessions count as ended when it was last read. Run it
-    every minute, and after `run` has ended: then a daemon that died opens nothing.
+    every minute, and after `run` has ended: then a daemon that died opens nothing. Where the
+    configuration is bad or the state cannot be read, what the table says is over ends all the same.
     """
     from tracker.engine import Engine
+    from tracker.errors import ConfigError, StoreError
+    from tracker.lastresort import salvaged
 
     log_to_stderr(quiet)
-    engine = Engine(settings_of(config_file), follow=False)
     try:
-        engine.start()
-        finish(engine)
-    finally:
-        engine.close()
+        settings = settings_of(config_file)
+    except ConfigError:
+        if config_file.exists():
+            _end_by_table(*salvaged(config_file))
+        raise
+    try:
+        engine = Engine(settings, follow=False)
+        try:
+            engine.start()
+            finish(engine)
+        finally:
+            engine.close()
+    except StoreError:
+        _end_by_table(settings.tables, settings.postfix)
+        raise
+
+
+def _end_by_table(tables: TableSettings, postfix: PostfixSettings) -> None:
+    """Where nothing is known but the table: what is over by its own numbers ends all the same."""
+    from tracker.host import utc_now
+    from tracker.lastresort import end_by_table
+
+    for address in end_by_table(tables, postfix, utc_now().timestamp()):
+        click.echo(f"popgate: {address}: ended, since the table says that it is over", err=True)

@@ -16,9 +16,9 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from tracker import __version__, config
+from tracker import __version__, config, notify
 from tracker.errors import ConfigError, MetricsError, PopgateError
-from tracker.host import notify, utc_now
+from tracker.host import utc_now
 from tracker.metrics import Metrics, PolicyMetrics, Publication
 from tracker.policy.hosting import Hosting
 from tracker.policy.shared import SharedRules
@@ -61,7 +61,7 @@ class Alone:
             loop.add_signal_handler(signal.SIGHUP, self._reread)
             # `popgate allow` wakes whoever follows the log; here each answer reads the state.
             loop.add_signal_handler(signal.SIGUSR1, lambda: None)
-            notify("READY=1")
+            notify.tell("READY=1")
             listen = self._settings.policy.listen
             log.info("event=policy_started pid=%d listen=%s", os.getpid(), listen)
             began = utc_now()
@@ -73,7 +73,7 @@ class Alone:
                 self._publish(publication)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), _LOOK)
-            notify("STOPPING=1")
+            notify.tell("STOPPING=1")
         finally:
             await hosting.close()
             publication.close()

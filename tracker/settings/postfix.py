@@ -41,6 +41,14 @@ class PostfixSettings(Struct, frozen=True, forbid_unknown_fields=True):
             "most once in this time. Between 0 and 1h."
         ),
     ] = Duration(seconds=5)
+    reload_request: Annotated[
+        Path,
+        Meta(
+            description="Not as root, popgate asks for a reload by making this file, and "
+            "popgate-reload.path has Postfix reloaded. Where its folder is not there, popgate says "
+            "that a reload is due."
+        ),
+    ] = Path("/run/popgate/reload")
     reread_interval: Annotated[
         Duration,
         Meta(

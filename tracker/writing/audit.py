@@ -7,6 +7,7 @@ failure here never touches a table.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import socket
@@ -17,6 +18,8 @@ from pathlib import Path
 from tracker.errors import AuditError
 from tracker.records import Change
 from tracker.texts import printable
+
+log = logging.getLogger("popgate")
 
 _IGNORED = "*.lmdb\n*.db\n.*.new\n.*.new.lmdb\n.reload\n"
 _TIMEOUT = 60
@@ -38,6 +41,7 @@ class History:
         Raises AuditError with git's own words.
         """
         self._prepare()
+        self._drop_stale_locks()
         self._git("add", "--all", "--", ".")
         if self._git("diff", "--cached", "--quiet", allowed=(0, 1)) == 0:
             return False
@@ -55,6 +59,20 @@ class History:
                 ignore.write_text(_IGNORED)
         except OSError as error:
             raise AuditError(f"{ignore}: cannot be written: {error.strerror}") from error
+
+    def _drop_stale_locks(self) -> None:
+        """Remove the lock files of a git that a power cut ended: with one, every commit fails.
+
+        The state lock keeps other popgates from committing meanwhile, so a lock is somebody's only
+        where a git of this user runs: one that a killed popgate left behind, or its admin's.
+        """
+        folder = self._directory / ".git"
+        locks = [*folder.glob("*.lock"), *(folder / "refs").rglob("*.lock")]
+        if not locks or _git_runs(self._directory):
+            return
+        for lock in locks:
+            log.warning("event=stale_lock file=%s action=%r", lock, "removed")
+            lock.unlink(missing_ok=True)
 
     def _identified(self) -> list[str]:
         if self._identity is None:
@@ -120,3 +138,15 @@ def message(changes: Sequence[Change], policy: Sequence[str] = ()) -> str:
     if len(net) > _SHOWN:
         lines.append(f"and {len(net) - _SHOWN} more")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _git_runs(folder: Path) -> bool:
+    """Whether a git of this user is at work there: it goes to the top of the repository first."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            name = (process / "comm").read_text(encoding="utf-8").strip()
+            if name == "git" and (process / "cwd").readlink() == folder.resolve():
+                return True
+        except (OSError, UnicodeDecodeError):
+            continue  # it has ended meanwhile, or is another user's
+    return False

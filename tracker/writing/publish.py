@@ -113,6 +113,14 @@ class Publisher:
         self.renew(wanted)
         return differed
 
+    def end_over(self, now: float) -> list[str]:
+        """End what is over by the table's own numbers; the addresses, in order. A table that cannot
+        be read is left as it is: Postfix cannot read it either."""
+        self._live = self._read() or {}
+        over = sorted(key for key, end in self._live.items() if end <= now)
+        self._apply({}, over)
+        return over
+
     def update(self, wanted: Mapping[str, int | None]) -> None:
         """The fast path: addresses that come or go (None) reach the table now.
 

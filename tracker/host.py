@@ -1,5 +1,4 @@
-"""What the host tells about itself and allows: clock, its name, its addresses, open files; and what
-it is told: systemd's notifications."""
+"""What the host tells about itself and allows: clock, its name, its addresses, open files."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -312,8 +313,9 @@ def test_the_service_is_found_on_loopback_too(folder: Path, wire: Wire, stack: E
 def test_a_service_killed_again_and_again_lets_no_session_in_and_puts_none_off(
     folder: Path, stack: ExitStack
 ) -> None:
-    """Ten thousand sessions with and without a grant, while the service is killed and started. One without is
-    never let in; one with a grant is let in or refused as a stranger; nobody gets a 4xx."""
+    """Ten thousand sessions and more, with and without a grant, while the service is killed and
+    started. One without is never let in; one with a grant is let in or refused as a stranger;
+    nobody gets a 4xx."""
     sessions = 10_000
     wire = Loopback()
     host = Host(folder, wire, stack, main="smtpd_authorized_xclient_hosts = static:all\n")
@@ -333,10 +335,12 @@ def test_a_service_killed_again_and_again_lets_no_session_in_and_puts_none_off(
             time.sleep(0.2)
             host.popgate.start()
 
-    def speak(numbers: range) -> Counter[tuple[bool, int]]:
+    def speak(first: int) -> Counter[tuple[bool, int]]:
         found: Counter[tuple[bool, int]] = Counter()
         with ForeignSession(wire, host.postfix.port, 25) as session:
-            for number in numbers:
+            for number in count(first, 4):
+                if number >= sessions and kills >= 5:
+                    break
                 client = granted[number % 100] if number % 2 else f"203.0.113.{number % 200 + 1}"
                 sender = f"{'alice' if number % 4 != 3 else 'bob'}@example.com"
                 session.become(client, "client.example.org")
@@ -348,13 +352,11 @@ def test_a_service_killed_again_and_again_lets_no_session_in_and_puts_none_off(
     killer.start()
     try:
         with ThreadPoolExecutor(4) as pool:
-            shares = [range(number, sessions, 4) for number in range(4)]
-            found = sum(pool.map(speak, shares), Counter())
+            found = sum(pool.map(speak, range(4)), Counter())
     finally:
         done.set()
         killer.join()
-    assert sum(found.values()) == sessions
-    assert kills > 2
+    assert sum(found.values()) >= sessions
     assert set(found) <= {(True, 250), (True, 554), (False, 554)}, found
     assert found[True, 250] > 100
     assert found[True, 554] > 0, "it was down now and then"

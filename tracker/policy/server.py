@@ -57,10 +57,10 @@ class PolicyServer:
         """Answer nobody any more."""
         if self._watching is not None:
             self._watching.cancel()
-        if self._listener is not None:
-            self._listener.close()
         if self._server is not None:
             self._server.close()
+        if self._listener is not None:
+            self._listener.close()
         for connection in list(self.connections):
             connection.end()
 

@@ -14,10 +14,11 @@ import random
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from bench.figures import percentile
 from lab.popgate import Popgate
@@ -53,8 +54,11 @@ def measure(_: Path) -> Iterator[tuple[str, str]]:
         _fill(popgate.maps.parent)
         stack.enter_context(popgate)
         wait_for("the service", path.exists)
-        for name, way in _WAYS.items():
-            yield from _rows(name, stack.enter_context(way(path)), popgate.pid)
+        ways: tuple[type[_Each] | type[_One], ...] = (_Each, _One)
+        for way in ways:
+            connection = way(path)
+            stack.callback(connection.close)
+            yield from _rows(connection, popgate.pid)
 
 
 def _fill(state: Path) -> None:
@@ -95,8 +99,22 @@ def _question(number: int) -> bytes:
     ).encode()
 
 
-class _Each:
+class _Way(Protocol):
+    """How questions are put."""
+
+    name: str
+
+    def ask(self, question: bytes) -> bytes:
+        """The answer."""
+
+    def close(self) -> None:
+        """No more questions."""
+
+
+class _Each(_Way):
     """A connection for each question, as the snippet has Postfix do."""
+
+    name = "a connection each"
 
     def __init__(self, path: Path) -> None:
         self._path = str(path)
@@ -107,15 +125,14 @@ class _Each:
             channel.send(question)
             return channel.recv(64)
 
-    def __enter__(self) -> _Each:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
+    def close(self) -> None:
+        """Nothing is open."""
 
 
-class _One:
+class _One(_Way):
     """All questions on one connection."""
+
+    name = "on one connection"
 
     def __init__(self, path: Path) -> None:
         self._channel = socket.socket(socket.AF_UNIX)
@@ -125,20 +142,12 @@ class _One:
         self._channel.send(question)
         return self._channel.recv(64)
 
-    def __enter__(self) -> _One:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Hang up."""
         self._channel.close()
 
 
-_WAYS: dict[str, Callable[[Path], _Each | _One]] = {
-    "a connection each": _Each,
-    "on one connection": _One,
-}
-
-
-def _rows(name: str, connection: _Each | _One, pid: int) -> Iterator[tuple[str, str]]:
+def _rows(connection: _Way, pid: int) -> Iterator[tuple[str, str]]:
     """Questions at a steady rate, then without pause."""
     rng = random.Random(1)
     questions = [_question(rng.randrange(GRANTS)) for _ in range(RATE)]
@@ -150,7 +159,7 @@ def _rows(name: str, connection: _Each | _One, pid: int) -> Iterator[tuple[str, 
         f"{label} {percentile(times, share) * 1000:.2f} ms"
         for label, share in (("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999))
     )
-    what = f"policy, {GRANTS} grants, {name}"
+    what = f"policy, {GRANTS} grants, {connection.name}"
     yield f"{what}, {RATE}/s wanted", f"{rate:.0f}/s, {spread}"
     times, used, wall = _asked(connection, questions * 4, pid, 0.0)
     yield f"{what}, one after another", f"{len(times) / wall:.0f}/s"
@@ -158,7 +167,7 @@ def _rows(name: str, connection: _Each | _One, pid: int) -> Iterator[tuple[str, 
 
 
 def _asked(
-    connection: _Each | _One, questions: list[bytes], pid: int, pause: float
+    connection: _Way, questions: list[bytes], pid: int, pause: float
 ) -> tuple[list[float], float, float]:
     """How long each answer took, from the moment the question was due; the processor's time that
     the service took; the time in all."""

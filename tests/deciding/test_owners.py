@@ -118,7 +118,7 @@ def test_login_maps_are_asked_as_postfix_asks_them() -> None:
     assert login_keys("al@far.example.org", HOST) == ("al@far.example.org", "@far.example.org")
     assert login_keys("a b@far.example.org", HOST)[0] == '"a b"@far.example.org'
     assert login_keys("", HOST) == ()
-    found = owners().logins("x@far.example.org", ["Carol", "dave"])
+    found = owners().logins("x@far.example.org", ("Carol", "dave"))
     assert found == {
         "x@far.example.org": "the login is that address",
         "carol": "smtpd_sender_login_maps",

@@ -16,6 +16,7 @@ login without a name.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 
 from tracker.deciding.lists import spellings
 from tracker.deciding.mailaddress import quote
@@ -36,8 +37,10 @@ class Owners:
         listed = settings.login_domains or tuple(domains)
         self._domains = frozenset(spelling for name in listed for spelling in spelled(name, host))
         self._given = _by_sender(settings.senders, host)
+        # Postfix asks for the same sender in each list of each RCPT.
+        self.logins = lru_cache(maxsize=4096)(self._logins)
 
-    def logins(self, sender: str, mapped: Iterable[str] = ()) -> dict[str, str]:
+    def _logins(self, sender: str, mapped: tuple[str, ...] = ()) -> Mapping[str, str]:
         """The logins, folded, to whom a sender in internal form belongs, and why to each. `mapped`:
         those that smtpd_sender_login_maps names."""
         address = owned(sender, self.host)

@@ -64,6 +64,16 @@ class Site:
         ).stdout
         return {line.split()[0]: int(line.split()[1]) for line in listing.splitlines()}
 
+    def postmap(self, lines: str) -> None:
+        """What an admin does to the table by hand."""
+        table = f"lmdb:{self.maps}/pop_before_smtp"
+        subprocess.run(
+            ["/usr/sbin/postmap", "-c", self.postfix, "-ir", table],
+            input=lines,
+            text=True,
+            check=True,
+        )
+
     def commits(self) -> list[str]:
         return subprocess.run(
             ["git", "-C", self.maps, "log", "--reverse", "--format=%s"],

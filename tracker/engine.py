@@ -278,9 +278,9 @@ class Engine:
             self._recording.published(self.publisher)
         self._behind = False
 
-    def _match(self) -> bool:
+    def _match(self, *, told: bool = False) -> bool:
         """Bring the grant table in line with the rules, whoever wrote to it; True if it was not."""
-        seen = partial(self._recording.seen, self.publisher.kind)
+        seen = partial(self._recording.seen, self.publisher.kind, told=told)
         differed = self.publisher.match(self.rules().granted(), seen)
         self._recording.published(self.publisher)
         return differed
@@ -303,7 +303,9 @@ class Engine:
                 self._repaired = True
                 self._put_policy()
                 self._put_senders()
-                self._match()
+                self._match(told=True)
+            self._repaired = self._repaired or not self._grant_texts  # they are written anew
+            self.store.checked()
 
     def _checked(self) -> None:
         interval = self.settings.audit.check_interval.total_seconds()

@@ -46,6 +46,7 @@ class Recording:
         self._happened("service", "started", [f"the log was last read to its end: {until}"])
         body = snapshots.of_settings(config.as_json(settings))
         with self._store.history() as history:
+            history.begin(self._clock())
             before = history.latest("settings")
             if body == before:
                 return
@@ -92,11 +93,12 @@ class Recording:
                 )
                 self._tell(history, "senders", "Postfix's mynetworks", [shown or "empty"])
 
-    def seen(self, kind: str, held: Iterable[str]) -> None:
-        """What the grant table was found to hold, before it is brought in line."""
+    def seen(self, kind: str, held: Iterable[str], *, told: bool = False) -> None:
+        """What the grant table was found to hold, before it is brought in line. `told`: what was
+        edited in it has been said."""
         with self._store.history() as history:
             lines = history.found_held(kind, held, self._clock())
-        if lines:
+        if lines and not told:
             self.edited([f"{kind}: {line}" for line in lines])
 
     def published(self, publisher: Publisher) -> None:

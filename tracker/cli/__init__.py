@@ -29,6 +29,7 @@ _COMMANDS = {
     "explain": ("tracker.cli.explain", "Say what the rules make of a session, and why."),
     "policy": ("tracker.cli.policy", "Answer Postfix whether a grant is for the sender."),
     "status": ("tracker.cli.status", "Say whether popgate is at work, and what it counted."),
+    "audit": ("tracker.cli.audit", "Say who could send when, and why; check the tables."),
     "render": ("tracker.cli.render", "Write the tables and snippets to a folder."),
     "config": ("tracker.cli.config", "Check, show, sample or change the configuration."),
     "doctor": ("tracker.cli.doctor", "Say what is wrong on this host, and what mends it."),

@@ -26,6 +26,7 @@ _COMMANDS = {
     "revoke": ("tracker.cli.grants", "End the grants of an address or a user at once."),
     "trust": ("tracker.cli.trust", "See, check and change the trusted list."),
     "explain": ("tracker.cli.explain", "Say what the rules make of a session, and why."),
+    "report": ("tracker.cli.report", "Write a page on who may send, and on what happened."),
     "render": ("tracker.cli.render", "Write the tables and snippets to a folder."),
     "config": ("tracker.cli.config", "Check, show or sample the configuration."),
 }

@@ -16,30 +16,12 @@ from tracker.cli.common import (
     settings_of,
     wake,
 )
+from tracker.cli.lengths import Length
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tracker.records import Grant
-
-
-class _Length(click.ParamType[timedelta]):
-    """A time with its unit, as in the configuration."""
-
-    name = "time"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> timedelta:
-        from tracker.config import parse_duration
-
-        try:
-            length = parse_duration(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        if not timedelta(0) < length <= timedelta(days=30):
-            self.fail("expected a time of at most 30d", param, ctx)
-        return length
 
 
 @click.command("list")
@@ -124,7 +106,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
 
 @click.command()
 @click.argument("address")
-@click.option("--for", "length", type=_Length(), default="30m", show_default=True, help="How long.")
+@click.option("--for", "length", type=Length(30), default="30m", show_default=True, help="How long.")
 @click.option("--user", default="-", help="Whose grant it is, for list and history.")
 @config_option
 def allow(address: str, length: timedelta, user: str, config_file: Path) -> None:

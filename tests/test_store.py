@@ -15,8 +15,9 @@ import pytest
 
 from tests.moments import NOW, after
 from tracker.errors import StoreError
+from tracker.history.reading import Past
 from tracker.records import Change, Ended, Grant, Position, Session
-from tracker.store import Store
+from tracker.store import _MIGRATIONS, Store, _row
 
 GRANT = Grant(
     "203.0.113.5",
@@ -115,7 +116,7 @@ def test_only_one_process_follows_the_log(store: Store, open_store: Callable[[],
 
 def test_the_claim_ends_with_the_process_however_it_ends(store: Store, tmp_path: Path) -> None:
     code = (
-        "import os, pathlib, sys; from tracker.store import Store; "
+        "import os, pathlib, sys; from tracker.store import _MIGRATIONS, Store, _row; "
         f"print(Store(pathlib.Path({str(tmp_path / 'state')!r})).claim(), flush=True); "
         "os.kill(os.getpid(), 9)"
     )
@@ -154,15 +155,22 @@ def test_the_state_of_a_newer_popgate_is_not_touched(tmp_path: Path) -> None:
         Store(tmp_path)
 
 
-def test_the_state_of_the_first_popgate_is_taken_over_as_it_is(tmp_path: Path) -> None:
-    before = Store(tmp_path)
-    before.save([Change("added", GRANT, "login")], NOW, positions={POSITION.path: [POSITION]})
-    before.close()
-    with sqlite3.connect(tmp_path / "popgate.db") as database:  # as it was before cursors
-        database.execute("DROP TABLE cursors")
-        database.execute("DROP TABLE memory")
-        database.execute("PRAGMA user_version = 1")
+def database_of(version: int, folder: Path) -> None:
+    """The state as the popgate that knew that schema left it, with a grant and a position."""
+    with sqlite3.connect(folder / "popgate.db") as database:
+        database.executescript("".join(_MIGRATIONS[:version]))
+        database.execute(f"PRAGMA user_version = {version}")
+        database.execute("INSERT INTO grants VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _row(GRANT))
+        place = (POSITION.path, 2049, 1234567890123, 2**40, 1024, b"\x00" * 16, True)
+        database.execute("INSERT INTO positions VALUES (?, ?, ?, ?, ?, ?, ?)", place)
     database.close()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_state_of_an_earlier_popgate_is_taken_over_as_it_is(
+    tmp_path: Path, version: int
+) -> None:
+    database_of(version, tmp_path)
     store = Store(tmp_path)
     assert list(store.grants()) == [GRANT]
     assert store.positions(POSITION.path) == [POSITION]
@@ -172,6 +180,18 @@ def test_the_state_of_the_first_popgate_is_taken_over_as_it_is(tmp_path: Path) -
     again = Store(tmp_path)
     assert again.cursor("journal") == "s=1;i=2"
     again.close()
+
+
+def test_a_grant_of_before_the_history_has_a_life_without_a_line(tmp_path: Path) -> None:
+    database_of(2, tmp_path)
+    store = Store(tmp_path)
+    store.save([Change("removed", GRANT, "window over")], after(2000))
+    store.close()
+    with Past(tmp_path) as past:
+        (life,) = past.lives()
+    assert (life.address, life.user, life.began) == ("203.0.113.5", "alice", NOW)
+    assert (life.first.why, life.first.origin) == ("before the history began", None)
+    assert life.ended == after(2000)
 
 
 def test_a_cursor_is_saved_with_the_changes_or_not_at_all(store: Store) -> None:

@@ -14,14 +14,17 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from tracker.errors import StoreError
+from tracker.history import pruning, schema
+from tracker.history.changes import ChangeWriter
+from tracker.history.lives import LifeWriter, Told
 from tracker.records import Change, Ended, Grant, Position, Session
 
 _SCHEMA = """
@@ -44,8 +47,10 @@ _MIGRATIONS = [
     _SCHEMA,
     "CREATE TABLE cursors (journal TEXT PRIMARY KEY, cursor TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE memory (id INTEGER PRIMARY KEY, lines BLOB NOT NULL);",
+    schema.SCHEMA,
 ]
 """What makes a database of each version from one of the version before; version 0 is empty."""
+_WITH_HISTORY = 3
 _LOCK_TIMEOUT = 60.0
 _ENDED_KEPT = 60.0
 
@@ -76,10 +81,13 @@ class Store:
             raise self._failure(error) from error
         try:
             os.chmod(self._file, 0o600)
+            self._db.create_function("address_key", 1, schema.address_key, deterministic=True)
+            self._db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # heeded by a new file alone
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._migrate()
             self._version = self._data_version()
+            self._lives, self._changes = LifeWriter(self._db), ChangeWriter(self._db)
         except (sqlite3.Error, OSError) as error:
             self.close()
             raise self._failure(error) from error
@@ -114,6 +122,9 @@ class Store:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+        if 0 < version < _WITH_HISTORY:
+            with suppress(sqlite3.OperationalError):  # another process reads: no harm
+                self._db.execute("VACUUM")  # so that auto_vacuum holds for it too
 
     def _schema(self) -> int:
         return int(self._db.execute("PRAGMA user_version").fetchone()[0])
@@ -246,16 +257,43 @@ class Store:
         read_until: datetime | None = None,
         cursors: Mapping[str, str] | None = None,
         memory: bytes | None = None,
+        told: Told | None = None,
     ) -> None:
-        """Changes, and where reading stands behind the lines they come from, all or nothing."""
+        """Changes, what becomes of the lives of grants by them, and where reading stands behind the
+        lines they come from, all or nothing. `told`: the lines."""
+        changes = list(changes)
+        with self._transaction():
+            self._write(changes, now, positions or {}, read_until)
+            for journal, cursor in (cursors or {}).items():
+                self._db.execute("REPLACE INTO cursors VALUES (?, ?)", (journal, cursor))
+            if memory is not None:
+                self._db.execute("REPLACE INTO memory VALUES (1, ?)", (memory,))
+            self._changes.begin(now)
+            self._lives.write(changes, now, told or Told())
+
+    @contextmanager
+    def history(self) -> Iterator[ChangeWriter]:
+        """What happened besides grants, all or nothing."""
+        with self._transaction():
+            yield self._changes
+
+    def prune(self, now: datetime, keep: timedelta, most: int) -> bool:
+        """Take some of what is too old out of the history; True when there is more. `keep`, `most`:
+        the settings `audit.keep_days` and `audit.keep_grants`."""
+        with self._transaction():
+            more = pruning.prune(self._db, now, keep, most)
+        try:
+            pruning.shrink(self._db)
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+        return more
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                self._write(changes, now, positions or {}, read_until)
-                for journal, cursor in (cursors or {}).items():
-                    self._db.execute("REPLACE INTO cursors VALUES (?, ?)", (journal, cursor))
-                if memory is not None:
-                    self._db.execute("REPLACE INTO memory VALUES (1, ?)", (memory,))
+                yield
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise

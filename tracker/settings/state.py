@@ -31,3 +31,20 @@ class AuditSettings(Struct, frozen=True, forbid_unknown_fields=True):
             "and renewed expiries go to the table. Between 1s and 1h."
         ),
     ] = Duration(seconds=60)
+    keep_days: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=3650,
+            description="Days that the history in the state database is kept: who had a grant, "
+            "when and why, and what changed.",
+        ),
+    ] = 90
+    keep_grants: Annotated[
+        int,
+        Meta(
+            ge=1000,
+            le=100_000_000,
+            description="How many past grants are kept at most, the newest: about 600 bytes each.",
+        ),
+    ] = 1_000_000

@@ -1,0 +1,95 @@
+"""What is written of all else that happens: what the tables held, changes, snapshots, commits.
+
+A snapshot is the whole of what was in force from a moment on; the same text is stored once. So the
+rules of any moment can be made again, and what changed while nobody was at work is known at the
+next start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import zlib
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from tracker.history.records import Commit, PastChange, SnapshotKind
+from tracker.history.schema import address_key
+
+_MOST_LINES = 1000
+"""Lines of a change's detail that are kept."""
+
+
+class ChangeWriter:
+    """Writes into an open transaction."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def begin(self, now: datetime) -> None:
+        """The history begins now, if it has not begun."""
+        self._db.execute(
+            "INSERT OR IGNORE INTO meta VALUES ('history_began', ?)", (now.timestamp(),)
+        )
+
+    def published(self, kind: str, come: Iterable[str], gone: Iterable[str], now: datetime) -> None:
+        """The live table got and lost addresses."""
+        at = now.timestamp()
+        self._db.executemany(
+            "UPDATE held SET until = ? WHERE address = ? AND until IS NULL",
+            [(at, address) for address in gone],
+        )
+        self._db.executemany(
+            "INSERT OR IGNORE INTO held (address, key, kind, since) VALUES (?, ?, ?, ?)",
+            [(address, address_key(address), kind, at) for address in come],
+        )
+
+    def found_held(self, kind: str, held: Iterable[str], now: datetime) -> None:
+        """What the table holds, when that may be other than was written down: the process before
+        was killed between the one and the other. What it got then, it got when the grant began."""
+        known = {row[0] for row in self._db.execute("SELECT address FROM held WHERE until IS NULL")}
+        holds = set(held)
+        self.published(kind, (), known - holds, now)
+        for address in holds - known:
+            began = self._db.execute(
+                "SELECT min(began) FROM lives WHERE address = ? AND key = ? AND ended IS NULL",
+                (address, address_key(address)),
+            ).fetchone()[0]
+            self._db.execute(
+                "INSERT INTO held (address, key, kind, since) VALUES (?, ?, ?, ?)",
+                (address, address_key(address), kind, began or now.timestamp()),
+            )
+
+    def happened(self, changes: Iterable[PastChange]) -> None:
+        """Changes of lists, settings and tables."""
+        self._db.executemany(
+            "INSERT INTO happened (time, kind, what, detail) VALUES (?, ?, ?, ?)",
+            [(one.time.timestamp(), one.of, one.what, _bounded(one.detail)) for one in changes],
+        )
+
+    def snapshots(self, bodies: Mapping[SnapshotKind, bytes], now: datetime) -> None:
+        """What is in force from now on."""
+        for kind, body in bodies.items():
+            digest = hashlib.blake2b(body, digest_size=16).digest()
+            self._db.execute(
+                "INSERT OR IGNORE INTO bodies (digest, body) VALUES (?, ?)",
+                (digest, zlib.compress(body)),
+            )
+            self._db.execute(
+                "REPLACE INTO snapshots SELECT ?, ?, id FROM bodies WHERE digest = ?",
+                (kind, now.timestamp(), digest),
+            )
+
+    def committed(self, commit: Commit) -> None:
+        """A commit of the texts."""
+        self._db.execute(
+            "REPLACE INTO commits VALUES (?, ?, ?)",
+            (commit.id, commit.time.timestamp(), commit.subject),
+        )
+
+
+def _bounded(lines: Iterable[str]) -> str:
+    kept = list(lines)
+    if len(kept) > _MOST_LINES:
+        kept[_MOST_LINES:] = [f"and {len(kept) - _MOST_LINES} more"]
+    return "\n".join(kept)

@@ -106,7 +106,9 @@ def _print(rows: list[dict[str, Any]]) -> None:
 
 @click.command()
 @click.argument("address")
-@click.option("--for", "length", type=Length(30), default="30m", show_default=True, help="How long.")
+@click.option(
+    "--for", "length", type=Length(30), default="30m", show_default=True, help="How long."
+)
 @click.option("--user", default="-", help="Whose grant it is, for list and history.")
 @config_option
 def allow(address: str, length: timedelta, user: str, config_file: Path) -> None:

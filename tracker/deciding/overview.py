@@ -13,12 +13,11 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from msgspec import Struct
-
 from tracker.addresses import order
 from tracker.deciding.mailflow import MailFlow, merged
 from tracker.deciding.trusted import TrustedList
 from tracker.deciding.views import Bar, Listed, Ranked, Shared, Strip, View
+from tracker.history.records import CountOf, Life
 from tracker.records import Grant, SmtpLine
 
 LISTED = 200
@@ -33,17 +32,8 @@ _HOUR = timedelta(hours=1)
 _STEPS = ((8, _HOUR), (50, timedelta(hours=6)), (10**6, timedelta(days=1)))
 """Up to so many days, how long a bar of the charts is."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_COUNTED: Mapping[CountOf, str] = {"login": "logins", "failed": "failed"}
 _KINDS = ("logins", "failed", "grants", "refused")
-
-
-class Spell(Struct, frozen=True, gc=False):
-    """The life of a grant: `began` and `ended` (None: in force), and how many logins it had."""
-
-    address: str
-    user: str
-    began: datetime
-    ended: datetime | None
-    logins: int
 
 
 class Overview:
@@ -63,7 +53,7 @@ class Overview:
         self.step = next(step for most, step in _STEPS if days <= most)
         self._bars: dict[str, Counter[int]] = {kind: Counter() for kind in _KINDS}
         self._grants: dict[str, list[Grant]] = defaultdict(list)
-        self._spells: dict[str, list[tuple[datetime, datetime]]] = defaultdict(list)
+        self._lives: dict[str, list[tuple[datetime, datetime]]] = defaultdict(list)
         self._users, self._addresses = _Counts(), _Counts()
         self._mail: MailFlow | None = None
 
@@ -74,28 +64,29 @@ class Overview:
         if grant.expires > self._now:
             self._grants[grant.address].append(grant)
 
-    def spell(self, spell: Spell) -> None:
+    def life(self, life: Life) -> None:
         """The life of a grant; one that was over before the period is left out."""
-        end = min(spell.ended or self._now, self._now)
-        if end < self._since or spell.began > self._now:
+        end = min(life.ended or self._now, self._now)
+        if end < self._since or life.began > self._now:
             return
-        address, user = spell.address, spell.user
-        self._spells[address].append((max(spell.began, self._since), end))
-        earned = spell.began >= self._since
-        self._addresses.add(address, user, spell.logins, earned=earned)
-        self._users.add(user, address, spell.logins, earned=earned)
+        address, user = life.address, life.user
+        self._lives[address].append((max(life.began, self._since), end))
+        earned = life.began >= self._since
+        self._addresses.add(address, user, life.logins, earned=earned)
+        self._users.add(user, address, life.logins, earned=earned)
         if earned:
-            self._bars["grants"][self._place(spell.began)] += 1
+            self._bars["grants"][self._place(life.began)] += 1
 
-    def counted(self, kind: str, time: datetime, number: int = 1) -> None:
-        """So many `logins` or `failed` ones in the hour of `time`."""
-        if self._since - _HOUR < time <= self._now:
-            self._bars[kind][self._place(max(time, self._since))] += number
+    def counted(self, of: CountOf, hour: datetime, number: int) -> None:
+        """So many events in the hour that begins at `hour`; that of `since` counts whole."""
+        kind = _COUNTED.get(of)
+        if kind is not None and self._since - _HOUR < hour <= self._now:
+            self._bars[kind][self._place(max(hour, self._since))] += number
 
     def mail(self, lines: Iterable[SmtpLine]) -> None:
         """What Postfix's log tells; after all lives, since a grant is what lets mail in."""
         if self._mail is None:
-            granted = {address: merged(spans) for address, spans in self._spells.items()}
+            granted = {address: merged(spans) for address, spans in self._lives.items()}
             self._mail = MailFlow(self._trusted, granted, self._prefix)
         for line in lines:
             if self._since <= line.time <= self._now:
@@ -160,7 +151,7 @@ class Overview:
         """Addresses by how long they had a grant, the longest first."""
         met, grants = self._addresses.others, self._addresses.grants
         strips = []
-        for address, spans in self._spells.items():
+        for address, spans in self._lives.items():
             stretches = merged(spans)
             total = sum((end - begin for begin, end in stretches), timedelta(0))
             users = tuple(sorted(met[address]))

@@ -13,13 +13,13 @@ from msgspec import Struct
 from tracker.records import Outcome
 
 RIGHTS: Mapping[str, str] = {
-    "T": "trusted list",
+    "T": "Trusted list",
     "A": "SMTP AUTH",
-    "P": "grant (POP before SMTP)",
-    "-": "none of popgate's",
+    "P": "Grant (POP before SMTP)",
+    "-": "None of these",
 }
 OUTCOMES: Mapping[Outcome, tuple[str, str]] = {
-    "relay": ("-", "Relay access denied: neither trusted, nor logged in, nor granted"),
+    "relay": ("-", "Relay access denied"),
     "local": ("H", "Local sender, refused"),
     "warned": ("H", "Local sender, let through with a warning"),
     "black": ("B", "On the black list"),

@@ -7,7 +7,7 @@ may come here, and what text there is goes through `_text`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 import svg
@@ -19,6 +19,8 @@ _FLOOR = _HEIGHT - _BOTTOM
 _STRIP = 14
 _LEAST = 0.25
 """Percent of the width that anything takes at least, so that it can be seen."""
+_GAP = 0.3
+"""Percent of the width between two stretches, so that one strip cannot hold thousands."""
 _DAY = timedelta(days=1)
 _MOST_TICKS = 8
 _MINOR_FROM = 5
@@ -63,12 +65,14 @@ def columns(
 
 
 def strip(stretches: Sequence[tuple[datetime, datetime]], since: datetime, now: datetime) -> Markup:
-    """When something was so, between `since` and `now`. The row's own cells tell it in words."""
+    """When something was so, between `since` and `now`. The row's own cells tell it in words.
+    Stretches too near to each other to be told apart are drawn as one."""
     drawn: list[svg.Element] = [
         svg.Rect(class_=["track"], x=0, y=6, width=svg.Length(100, "%"), height=2)
     ]
-    for begin, end in stretches:
-        left, right = _place(begin, since, now), _place(end, since, now)
+    for left, right in _apart(
+        (_place(begin, since, now), _place(end, since, now)) for begin, end in stretches
+    ):
         wide = max(right - left, _LEAST)
         drawn.append(
             svg.Rect(
@@ -77,11 +81,20 @@ def strip(stretches: Sequence[tuple[datetime, datetime]], since: datetime, now: 
                 y=2,
                 width=_percent(wide),
                 height=10,
-                rx=1.5,
-                elements=[svg.Title(text=_text(f"{begin:%-d %b %H:%M} to {end:%-d %b %H:%M} UTC"))],
             )
         )
     return _drawn(drawn, _STRIP, ["strip"], {"aria-hidden": "true"})
+
+
+def _apart(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The spans, joined where less than `_GAP` lies between them."""
+    found: list[tuple[float, float]] = []
+    for left, right in spans:
+        if found and left - found[-1][1] < _GAP:
+            found[-1] = (found[-1][0], max(right, found[-1][1]))
+        else:
+            found.append((left, right))
+    return found
 
 
 def axis(since: datetime, now: datetime) -> Markup:
@@ -99,10 +112,10 @@ def share(part: float, whole: float) -> Markup:
 
 
 def nice(count: int) -> int:
-    """The round number at the top of a scale: 2, 4, 10, 20, 40, 100, .. that is not below."""
+    """The round number at the top of a scale that is not below the count, with a whole half."""
     unit = 1
     while True:
-        for step in (2, 4, 10):
+        for step in (2, 4, 6, 8, 10, 12, 16):
             if unit * step >= count:
                 return unit * step
         unit *= 10
@@ -125,12 +138,14 @@ def _axis(begin: datetime, end: datetime, floor: float = _FLOOR) -> list[svg.Ele
     ticks = list(_ticks(begin, end))
     for place, (moment, word) in enumerate(ticks):
         at = _place(moment, begin, end)
-        # On a narrow screen every other word is left out.
-        kinds = ["tick", "minor"] if len(ticks) > _MINOR_FROM and place % 2 else ["tick"]
+        # On a narrow screen only some of the words stay.
+        kinds = ["moment"]
+        if len(ticks) > _MINOR_FROM and place % 4:
+            kinds.append("minor" if place % 2 else "sparse")
         drawn.append(
             svg.Line(class_=["mark"], x1=_percent(at), x2=_percent(at), y1=floor, y2=floor + 4)
         )
-        if at < 96:
+        if 2 < at < 98:
             drawn.append(svg.Text(class_=kinds, x=_percent(at), y=floor + 16, text=_text(word)))
     return drawn
 

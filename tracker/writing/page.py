@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from tracker.deciding.views import Page, View
 from tracker.texts import printable, visible
@@ -22,6 +22,8 @@ from tracker.writing.templates import fill
 
 _LONGEST_NAME = 80
 _LONGEST_LINE = 400
+_LONG_AGO = timedelta(days=300)
+"""From then on a date has its year."""
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 _SEVERITIES = ("error", "warning")
 
@@ -41,6 +43,7 @@ def html(page: Page) -> str:
         page=page,
         view=view,
         style=Markup(style),  # a file of ours
+        long_ago=_LONG_AGO,
         style_hash=f"sha256-{digest}",
         worst=next((one for one in _SEVERITIES if one in found), ""),
         charts=_charts(view),
@@ -129,12 +132,19 @@ def _shown(name: str) -> str:
     return safe if len(safe) <= _LONGEST_NAME else f"{safe[: _LONGEST_NAME - 1]}…"
 
 
+def _address(text: str) -> Markup:
+    """An address that may be broken behind a colon, where it is too long for a screen."""
+    return escape(text).replace(":", Markup(":<wbr>"))
+
+
 FILTERS: Mapping[str, Callable[[Any], str]] = {
     "shown": _shown,
     "line": lambda text: visible(text, _LONGEST_LINE),
     "number": lambda count: f"{count:,}",
     "iso": lambda time: time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     "clock": clock,
+    "short": lambda time: f"{time.astimezone(UTC):%-d %b %H:%M}",
+    "address": _address,
     "length_of": length_of,
     "step_of": step_of,
     "bytes": size_of,

@@ -14,8 +14,8 @@ from tests.moments import NOW, after
 from tracker.errors import StoreError
 from tracker.history.lives import Told
 from tracker.history.reading import Past
-from tracker.history.records import Commit, Count, Held, KeptLogin, Life, Origin, PastChange
-from tracker.records import Change, ChangeKind, Grant
+from tracker.history.records import Commit, Count, Held, KeptLogin, Life, PastChange
+from tracker.records import Change, ChangeKind, Grant, Origin
 from tracker.store import Store
 
 

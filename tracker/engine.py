@@ -23,6 +23,7 @@ from tracker.deciding.rules import RuleSet
 from tracker.deciding.trusted import TrustedList
 from tracker.errors import ListError, PostfixError, TrustedError
 from tracker.exporting import Exporting
+from tracker.history.lives import Told
 from tracker.host import host_name, own_addresses, utc_now
 from tracker.reading.follow import LogReader
 from tracker.reading.selecting import doubts, forgeable, select
@@ -167,15 +168,18 @@ class Engine:
             now = self._clock()
             self._refresh(now)
             changes: list[Change | Ended] = []
-            moved = False
+            told, moved = Told(), False
             if self._reader is not None:
                 events, moved = self._reader.read(now)
-                for event in events:
-                    changes += self._ledger.apply(event, now)
+                told = Told(self._reader.origin)
+                for number, event in enumerate(events):
+                    made = self._ledger.apply(event, now)
+                    changes += made
+                    told.add(number, event, len(made))
                 self._see_whether_current()
             changes += self._ledger.expire(now)
             if moved or now - self._heard >= _HEARTBEAT:
-                self._keep(changes, now, self._reader)
+                self._keep(changes, now, self._reader, told)
             else:
                 self._keep(changes, now)
             self._publish(changes)
@@ -196,7 +200,11 @@ class Engine:
             self._exporting.grants_unknown()
 
     def _keep(
-        self, changes: list[Change | Ended], now: datetime, reader: LogReader | None = None
+        self,
+        changes: list[Change | Ended],
+        now: datetime,
+        reader: LogReader | None = None,
+        told: Told | None = None,
     ) -> None:
         """Save changes, with the positions of `reader` where they come from its lines; and say what
         changed."""
@@ -210,6 +218,7 @@ class Engine:
                 read_until=read_until,
                 cursors=reader.cursors(),
                 memory=reader.memory(),
+                told=told,
             )
             reader.saved()
             self._heard = now

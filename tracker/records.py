@@ -59,6 +59,20 @@ class Restart(Event, frozen=True, gc=False, tag="restart"):
     """A server began anew: every session at that host which that format told of has ended."""
 
 
+class Origin(Struct, frozen=True):
+    """The log line that an event comes from, and its checkpoint.
+
+    `line`: printable, cut to a bound. `source`: the log's path as the settings name it, `journal`
+    (with its folder), or `-` for standard input. `place`: where the line begins there: `DEVICE/
+    INODE/OFFSET` of a file (an offset in bytes, of what is unpacked where the file is packed), the
+    cursor of an entry of the journal; empty for standard input, to which nobody can go back.
+    """
+
+    line: str
+    source: str
+    place: str
+
+
 class Session(Struct, frozen=True):
     """A mail session that is open as far as the log tells."""
 

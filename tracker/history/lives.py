@@ -11,15 +11,27 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
-from tracker.history.records import Origin
+from tracker.history.records import CountOf
 from tracker.history.schema import address_key
-from tracker.records import MANUAL_SERVICE, Change, Ended, Grant
+from tracker.records import (
+    MANUAL_SERVICE,
+    Change,
+    Ended,
+    Event,
+    Failed,
+    Grant,
+    Login,
+    Logout,
+    Origin,
+)
 
 LOGIN, SESSION_ENDED, WINDOW_OVER = "login", "session ended", "window over"
 """The ledger's words for why a grant changed."""
 
 KEPT_EVERY = 3600.0
 """Seconds between two logins of one life that are kept whole, but for the last one."""
+
+_COUNTED: dict[type[Event], CountOf] = {Login: "login", Logout: "logout", Failed: "failed"}
 
 _NO_LINE: tuple[None, None] = (None, None)
 
@@ -33,6 +45,13 @@ class Told:
         self.line = line
         self.numbers: list[int | None] = []
         self.counts: Counter[tuple[int, str]] = Counter()
+
+    def add(self, number: int, event: Event, changes: int) -> None:
+        """An event, its number, and how many changes it made."""
+        self.numbers += [number] * changes
+        kind = _COUNTED.get(type(event))
+        if kind is not None:
+            self.counts[(int(event.time.timestamp()) // 3600, kind)] += 1
 
     def origin(self, index: int) -> Origin | None:
         """The line of a change, by its place in the batch."""

@@ -20,11 +20,11 @@ from tracker.history.records import (
     Held,
     KeptLogin,
     Life,
-    Origin,
     PastChange,
     SnapshotKind,
 )
 from tracker.history.schema import LIVES, holding_keys, key_range
+from tracker.records import Origin
 
 _VERSION = 3
 

@@ -10,23 +10,11 @@ from typing import Literal
 
 from msgspec import Struct
 
+from tracker.records import Origin
+
 SnapshotKind = Literal["trusted", "names", "senders", "postfix", "settings"]
 ChangeOf = Literal["trusted", "name", "senders", "settings", "table", "reload", "service", "edit"]
 CountOf = Literal["login", "logout", "failed"]
-
-
-class Origin(Struct, frozen=True):
-    """The log line that an event comes from, and its checkpoint.
-
-    `line`: printable, cut to a bound. `source`: the log's path as the settings name it, `journal`
-    (with its folder), or `-` for standard input. `place`: where the line begins there: `DEVICE/
-    INODE/OFFSET` of a file (an offset in bytes, of what is unpacked where the file is packed), the
-    cursor of an entry of the journal; empty for standard input, to which nobody can go back.
-    """
-
-    line: str
-    source: str
-    place: str
 
 
 class KeptLogin(Struct, frozen=True):

@@ -25,21 +25,36 @@ class EventReader:
         """The events in `block`, in the order of its lines. A last line needs its \\n too."""
         return self.join(self._scanner.scan(block).items)
 
+    def read_owned(self, block: bytes) -> tuple[list[Event], list[int]]:
+        """The same, and for each event which of the lines that tell something it is of; nothing
+        where each event has one of its own."""
+        items = self._scanner.scan(block).items
+        owners: list[int] = []
+        return self.join(items, owners), owners
+
+    def starts(self, block: bytes) -> list[int]:
+        """Where in a block that was read the lines begin that tell something."""
+        given_up = self._scanner.given_up
+        starts = self._scanner.scan(block, placed=True).starts
+        self._scanner.given_up = given_up
+        return starts
+
     def count(self, block: bytes) -> tuple[Counter[type[Event]], list[Part]]:
         """How many events of each kind there are in `block`, but for those that only `join` can
         tell. Remembers nothing."""
         return self._scanner.count(block)
 
-    def join(self, items: Sequence[Event | Part]) -> list[Event]:
-        """The events in what the lines tell, in their order."""
+    def join(self, items: Sequence[Event | Part], owners: list[int] | None = None) -> list[Event]:
+        """The events in what the lines tell, in their order. `owners`: gets for each event the
+        number of its item, where there are not as many of the one as of the other."""
         if not self._scanner.correlates or Part not in set(map(type, items)):
             return cast("list[Event]", items)
         events: list[Event] = []
-        for item in items:
-            if isinstance(item, Part):
-                events += self._correlator.join(item)
-            else:
-                events.append(item)
+        owned = [] if owners is None else owners
+        for number, item in enumerate(items):
+            of_item = self._correlator.join(item) if isinstance(item, Part) else (item,)
+            events += of_item
+            owned += [number] * len(of_item)
         return events
 
     def placed(self, block: bytes) -> Iterator[tuple[int, Event]]:

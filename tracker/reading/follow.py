@@ -17,12 +17,13 @@ from zoneinfo import ZoneInfo
 
 from tracker.errors import ReadingError
 from tracker.reading.events import EventReader
+from tracker.reading.origins import Origins, Where
 from tracker.reading.patterns import Format
 from tracker.reading.sources.journal import JournalSource, absent_units, name
 from tracker.reading.sources.matching import Matching
 from tracker.reading.sources.stdin import NAME, Stdin, standard_input
 from tracker.reading.timestamps import StampReader
-from tracker.records import Event, Position
+from tracker.records import Event, Origin, Position
 from tracker.settings import LogSettings
 
 log = logging.getLogger("popgate")
@@ -58,6 +59,9 @@ class Source(Protocol):
         """Whole lines up to the end of what there is. An empty block: none at hand, yet more to
         come. May raise OSError and ReadingError."""
 
+    def where(self) -> Where:
+        """Tells the places of the lines of the block that was given out last."""
+
     def trouble(self) -> str | None:
         """What keeps it from being read to the end, or from being there at all."""
 
@@ -87,6 +91,7 @@ class LogReader:
         zone = ZoneInfo(settings.timezone) if settings.timezone else None
         self._stamps = StampReader(now, zone)
         self._events = EventReader(formats, self._stamps, stopped.memory())
+        self._origins = Origins(self._events.starts)
         patterns = [str(path) for path in settings.files if str(path) != NAME]
         self._matching = Matching(patterns, stopped.positions, since.timestamp())
         self._journals: list[JournalSource] = []
@@ -106,7 +111,10 @@ class LogReader:
     def read(self, now: datetime) -> tuple[list[Event], bool]:
         """The next events of all sources, and whether anything was read, be it without an event."""
         self._stamps.set_now(now)
-        events = [event for block in self._again for event in self._events.read(block)]
+        self._origins = Origins(self._events.starts)
+        events: list[Event] = []
+        for block in self._again:
+            self._read(block, self._input[0], events)
         blocks, self._again = len(self._again), []
         sources = self._look()
         for source in sources:
@@ -115,6 +123,10 @@ class LogReader:
         if given_up := self._events.given_up():
             log.warning("event=lines_left_out count=%d reason=%r", given_up, "too many steps")
         return events, blocks > 0
+
+    def origin(self, number: int) -> Origin | None:
+        """The line of the event of that number among those of the last `read`."""
+        return self._origins.of(number)
 
     def more(self) -> bool:
         """Whether the last `read` stopped before the end of what there is."""
@@ -178,11 +190,17 @@ class LogReader:
         for block in blocks:
             if block:
                 taken += 1
-                events += self._events.read(block)
+                self._read(block, source, events)
             if not block or taken * among >= _BLOCKS or len(events) >= most:
                 self._left[source.name] = blocks
                 break
         return taken
+
+    def _read(self, block: bytes, source: Source, events: list[Event]) -> None:
+        found, owners = self._events.read_owned(block)
+        if found:
+            self._origins.add(len(events), block, owners, source.name, source.where())
+            events += found
 
     def _blocks(self, source: Source) -> Iterator[bytes]:
         try:

@@ -13,6 +13,7 @@ those.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -53,8 +54,18 @@ def lines_of(entries: bytes, behind: str | None = None) -> tuple[bytes, str | No
     The entry with the cursor `behind` was read before. One without a message gives no line. What is
     no entry (a remark of journalctl) is passed over.
     """
-    lines: list[bytes] = []
-    cursor = None
+    read = list(_read(entries, behind))
+    lines = [line for _, line in read if line is not None]
+    return b"".join(lines), read[-1][0] if read else None
+
+
+def cursors_of(entries: bytes, behind: str | None = None) -> list[str]:
+    """The cursors of the entries that gave the lines of `lines_of`, a line each."""
+    return [cursor for cursor, line in _read(entries, behind) if line is not None]
+
+
+def _read(entries: bytes, behind: str | None) -> Iterator[tuple[str, bytes | None]]:
+    """The cursor of each entry, and its line where it gives one."""
     for text in entries.split(b"\n"):
         if not text.startswith(b"{"):
             continue
@@ -62,11 +73,8 @@ def lines_of(entries: bytes, behind: str | None = None) -> tuple[bytes, str | No
             entry = _decoder.decode(text)
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
-        cursor = entry.cursor
-        line = _line(entry) if cursor != behind else None
-        if line is not None and len(line) <= LONGEST_LINE:
-            lines.append(line)
-    return b"".join(lines), cursor
+        line = _line(entry) if entry.cursor != behind else None
+        yield entry.cursor, line if line is not None and len(line) <= LONGEST_LINE else None
 
 
 def cursor_seconds(cursor: str) -> int | None:

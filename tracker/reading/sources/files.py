@@ -51,6 +51,12 @@ class FileSource:
         # What was written before, in neighbours older than all of _files, was read or is not meant.
         self._since = since
         self._started = False
+        self._last = ((0, 0), 0)
+
+    def where(self) -> Callable[[int], str]:
+        """Tells device, inode and offset of the lines of the block that was given out last."""
+        (device, inode), begin = self._last
+        return lambda start: f"{device}/{inode}/{begin + start}"
 
     def positions(self) -> list[Position]:
         """Where reading stands now, behind the last block; the oldest file first."""
@@ -191,6 +197,7 @@ class FileSource:
             yield from self._read_copies(one, copies)
         while True:
             while (block := one.block()) is not None:
+                self._last = (one.bytes.inode, one.offset - len(block))
                 yield block
             if one.same():
                 return

@@ -26,10 +26,15 @@ import logging
 import os
 import subprocess
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 from tracker.errors import ReadingError
-from tracker.reading.sources.entries import LONGEST_ENTRY, cursor_seconds, lines_of
+from tracker.reading.sources.entries import (
+    LONGEST_ENTRY,
+    cursor_seconds,
+    cursors_of,
+    lines_of,
+)
 from tracker.reading.sources.lines import Lines, pieces
 from tracker.settings import LogSettings
 
@@ -76,11 +81,19 @@ class JournalSource:
         self._trouble: str | None = None
         self._said: list[str] = []
         self._pause = 0.0
+        self._last: tuple[bytes, str] = (b"", "")
+        self._last_block = b""
 
     def cursor(self) -> str:
         """Where reading stands behind the last block: a cursor, or `@seconds` while no entry was
         read."""
         return self._cursor
+
+    def where(self) -> Callable[[int], str]:
+        """Tells the cursor of the entry of each line of the block that was given out last."""
+        entries, behind = self._last
+        block = self._last_block
+        return lambda start: cursors_of(entries, behind)[block.count(b"\n", 0, start)]
 
     def blocks(self) -> Iterator[bytes]:
         """The lines of all entries there are. An empty block: none at hand, but more to come."""
@@ -169,7 +182,9 @@ class JournalSource:
         for piece in pieces(self._process.stdout.fileno(), patience):
             ended = not piece
             self._heard = time.monotonic()
-            block, cursor = lines_of(self._lines.whole(piece), behind=self._cursor)
+            entries = self._lines.whole(piece)
+            block, cursor = lines_of(entries, behind=self._cursor)
+            self._last, self._last_block = (entries, self._cursor), block
             self._cursor = cursor or self._cursor
             if block:
                 yield block

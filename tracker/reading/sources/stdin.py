@@ -7,7 +7,7 @@ is full.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 
 from tracker.reading.scanner import LONGEST_LINE
@@ -37,6 +37,10 @@ class Stdin:
             if block := self._lines.whole(piece):
                 self._unsaved.append(block)
                 yield block
+
+    def where(self) -> Callable[[int], str]:
+        """A pipe has no places: nobody can go back to one."""
+        return lambda _: ""
 
     def unsaved(self) -> list[bytes]:
         """What was given out since `saved()`: it was lost with the state of a step that failed."""

@@ -58,7 +58,7 @@ def test_every_module_of_the_map_exists_and_every_module_is_on_it() -> None:
 
 def test_deciding_does_no_io_and_knows_neither_of_the_others() -> None:
     pure = {"reading", "writing", "os", "subprocess", "pathlib", "sqlite3", "time", "logging", "io"}
-    for file in (ROOT / "tracker/deciding").glob("*.py"):
+    for file in (ROOT / "tracker/deciding").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             names = (
                 [alias.name for alias in node.names]

@@ -28,6 +28,7 @@ _COMMANDS = {
     "explain": ("tracker.cli.explain", "Say what the rules make of a session, and why."),
     "report": ("tracker.cli.report", "Write a page on who may send, and on what happened."),
     "render": ("tracker.cli.render", "Write the tables and snippets to a folder."),
+    "doctor": ("tracker.cli.doctor", "Say what is wrong on this host, and what mends it."),
     "config": ("tracker.cli.config", "Check, show or sample the configuration."),
 }
 

@@ -52,6 +52,15 @@ class Postfix:
                 values[parameter] = value.strip()
         return values
 
+    def postconf(self, *options: str) -> tuple[list[str], list[str]]:
+        """The lines that postconf prints, and those in which it complains of main.cf or master.cf.
+        Such a complaint is no failure."""
+        done = self._call(["postconf", *self._config, *options])
+        if done.returncode != 0:
+            words = "; ".join(done.stderr.splitlines()[:3]) or f"exit code {done.returncode}"
+            raise PostfixError(f"postconf {' '.join(options)}: {words}")
+        return done.stdout.splitlines(), done.stderr.splitlines()
+
     def put(self, table: str, entries: Mapping[str, str]) -> None:
         """Add or replace entries of an indexed table in place; an absent table is made."""
         if entries:
@@ -99,12 +108,17 @@ class Postfix:
 
     def running(self) -> bool:
         """Whether this instance's master process is there, by its pid file. Only root can tell."""
+        return self.master() is not None
+
+    def master(self) -> int | None:
+        """The pid of this instance's master process. Only root can tell."""
         queue = self._run(["postconf", *self._config, "-h", "queue_directory"], strict=False)
         try:
             pid = Path(queue.strip(), "pid/master.pid").read_text(encoding="ascii").strip()
-            return Path("/proc", pid, "comm").read_text(encoding="ascii").strip() == "master"
+            there = Path("/proc", pid, "comm").read_text(encoding="ascii").strip() == "master"
         except (OSError, UnicodeDecodeError):
-            return False
+            return None
+        return int(pid) if there else None
 
     def names(self, folder: Path) -> bool:
         """Whether main.cf or master.cf of this instance name a folder."""
@@ -133,6 +147,15 @@ class Postfix:
         self, argv: list[str], text: str | None = None, *, strict: bool = True, absent: int = 0
     ) -> str:
         """Run a command. `absent`: an exit code that means no key was found, with nothing said."""
+        done = self._call(argv, text)
+        said = [line for line in done.stderr.splitlines() if not _HARMLESS.match(line)]
+        if (strict and said) or done.returncode not in (0, absent):
+            words = "; ".join(said[:3]) or f"exit code {done.returncode}"
+            raise PostfixError(f"{' '.join(argv)}: {words}")
+        return done.stdout
+
+    def _call(self, argv: list[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, whatever that is. Raises PostfixError when it has none."""
         program = shutil.which(argv[0], path=self._path)
         if program is None:
             raise PostfixError(
@@ -141,7 +164,7 @@ class Postfix:
             )
         shown = " ".join(argv)
         try:
-            done = subprocess.run(
+            return subprocess.run(
                 [program, *argv[1:]],
                 input=text if text is not None else None,
                 stdin=subprocess.DEVNULL if text is None else None,
@@ -161,8 +184,3 @@ class Postfix:
             ) from error
         except OSError as error:
             raise PostfixError(f"{shown}: cannot be run: {error}") from error
-        said = [line for line in done.stderr.splitlines() if not _HARMLESS.match(line)]
-        if (strict and said) or done.returncode not in (0, absent):
-            words = "; ".join(said[:3]) or f"exit code {done.returncode}"
-            raise PostfixError(f"{shown}: {words}")
-        return done.stdout

@@ -52,6 +52,9 @@ _PATIENCE = 0.1
 _SILENCE = 60.0
 """Seconds without an entry after which a journalctl that should read to the end is given up."""
 
+_PATIENT = 5.0
+"""Seconds that the last entries may take."""
+
 _ENVIRONMENT = {**os.environ, "LC_ALL": "C"}
 _FIELDS = "MESSAGE,SYSLOG_IDENTIFIER,SYSLOG_PID,_PID,_COMM,_HOSTNAME"
 _FOLLOW = ["--follow", "--no-tail"]
@@ -254,6 +257,26 @@ def absent_units(settings: LogSettings) -> Iterator[str]:
         yield from (
             f"{unit}: the journal has no entry of it" for unit in wanted if unit not in known
         )
+
+
+def recent(settings: LogSettings, most: int) -> bytes:
+    """The lines of the last entries of the units. Raises ReadingError."""
+    terms = ["--output=json", "--all", f"--output-fields={_FIELDS}", f"--lines={most}"]
+    try:
+        done = subprocess.run(
+            [*_journalctl(settings), *terms, *_matches(settings)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=_ENVIRONMENT,
+            timeout=_PATIENT,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ReadingError(f"journalctl cannot be run: {error}") from error
+    if done.returncode != 0:
+        words = done.stderr.decode("utf-8", "replace").strip().partition("\n")[0]
+        raise ReadingError(f"journalctl ended with {done.returncode} ({words})")
+    return lines_of(done.stdout)[0]
 
 
 def _journalctl(settings: LogSettings) -> list[str]:

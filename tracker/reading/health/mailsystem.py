@@ -1,0 +1,181 @@
+"""What Postfix is set to, by postconf, and what its ports say; nothing is changed.
+
+A service of master.cf is known by its name or port; one that calls itself `postfix/submission` in
+the log (`syslog_name`) is the port of users, wherever it listens. What listens on loopback alone
+takes back mail from a filter and is nobody's port. With postscreen, what strangers meet is the
+service `smtpd/pass` behind it (POSTSCREEN_README).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+
+from msgspec.structs import replace
+
+from tracker.deciding.restrictions import LISTS, RELAY_LIST
+from tracker.errors import PostfixError
+from tracker.facts import MailSystem, Role, Service, TableSeen
+from tracker.host import own_addresses
+from tracker.reading import mailhost
+from tracker.reading.health import ports
+from tracker.reading.health.tables import old_readers
+from tracker.settings import Settings
+from tracker.writing.postfix import Postfix
+from tracker.writing.publish import table_type
+from tracker.writing.render import GrantTableType, main_cf_snippet
+
+_VALUES = (
+    *LISTS,
+    "smtpd_sasl_auth_enable",
+    "smtpd_tls_auth_only",
+    "smtpd_tls_security_level",
+    "smtpd_tls_wrappermode",
+    "smtpd_restriction_classes",
+    "syslog_name",
+)
+_NAMES: Mapping[str, tuple[int, Role]] = {
+    "smtp": (25, "smtp"),
+    "submission": (587, "submission"),
+    "submissions": (465, "submissions"),
+    "smtps": (465, "submissions"),
+}
+_TABLE = re.compile(r"(?:proxy:)?\b([a-z]+:/[^\s,{}]+)")
+_LOOPBACK = re.compile(r"127\.|localhost$|\[?::1\]?$")
+
+
+def look(settings: Settings, postfix: Postfix) -> MailSystem:
+    """Postfix as it is set, and what it says. Raises PostfixError where it cannot be asked."""
+    set_, warnings = postfix.postconf("-n")
+    expanded = [*postfix.postconf("-xn")[0], *postfix.postconf("-xP")[0]]
+    lmdb = "lmdb" in postfix.table_types()
+    snippet = main_cf_snippet(settings.tables.directory, _kind(settings, postfix)).text
+    folder, root = str(settings.tables.directory), os.geteuid() == 0
+    services = [
+        *_services(postfix.postconf("-M")[0], _overrides(postfix.postconf("-P")[0]), postfix)
+    ]
+    return MailSystem(
+        names_us=any(folder in line for line in expanded),
+        parameters=_parameters(set_),
+        host=mailhost.ask(postfix, own_addresses()),
+        services=tuple(_asked(services, postfix)),
+        tables=tuple(_read(postfix, source) for source in _tables(expanded, folder)),
+        wanted=tuple(_tables([snippet.replace("${popgate_dir}", folder)], folder)),
+        classes=tuple(_classes(snippet)),
+        warnings=tuple(dict.fromkeys(warnings)),
+        running=postfix.running() if root else None,
+        lmdb=lmdb,
+        old_readers=old_readers(settings.tables.directory, postfix.master()) if root else {},
+    )
+
+
+def _kind(settings: Settings, postfix: Postfix) -> GrantTableType:
+    try:
+        return table_type(settings.postfix, postfix)
+    except PostfixError:  # it is to be lmdb, and cannot be
+        return "lmdb"
+
+
+def _parameters(lines: Iterable[str]) -> dict[str, str]:
+    return {name: value.strip() for name, _, value in (line.partition(" =") for line in lines)}
+
+
+def _tables(lines: Iterable[str], folder: str) -> list[str]:
+    """The tables in a folder that some lines name, each once."""
+    named = (source for line in lines for source in _TABLE.findall(line))
+    return list(dict.fromkeys(one for one in named if one.partition(":")[2].startswith(folder)))
+
+
+def _classes(snippet: str) -> list[str]:
+    (line,) = re.findall(r"^smtpd_restriction_classes = (.*)$", snippet, re.MULTILINE)
+    return [*mailhost.split(line)]
+
+
+def _read(postfix: Postfix, source: str) -> TableSeen:
+    try:
+        postfix.query(source, "192.0.2.1")
+    except PostfixError as error:
+        return TableSeen(source, str(error))
+    return TableSeen(source)
+
+
+def _overrides(lines: Iterable[str]) -> dict[str, dict[str, str]]:
+    """What master.cf gives to each service: `service/type/parameter = value` (postconf -P)."""
+    found: dict[str, dict[str, str]] = {}
+    for line in lines:
+        place, _, value = line.partition(" =")
+        service, _, parameter = place.rpartition("/")
+        found.setdefault(service, {})[parameter] = value.strip()
+    return found
+
+
+def _services(
+    lines: Iterable[str], overrides: Mapping[str, Mapping[str, str]], postfix: Postfix
+) -> Iterator[Service]:
+    """The services that take mail from elsewhere, with their values in force."""
+    own, _ = postfix.postconf("-h", *_VALUES)
+    common = dict(zip(_VALUES, own, strict=True))
+    if common[RELAY_LIST].startswith("${"):
+        # Not set: the default is an expression on compatibility_level.
+        (common[RELAY_LIST],), _ = postfix.postconf("-xh", RELAY_LIST)
+    for line in lines:
+        name, kind, *_, command = (line.split(None, 8) + [""] * 8)[:8]
+        if kind != "inet" or command not in ("smtpd", "postscreen"):
+            continue
+        host, _, port = name.rpartition(":")
+        if _LOOPBACK.match(host):
+            continue
+        given = dict(overrides.get("smtpd/pass" if command == "postscreen" else f"{name}/inet", {}))
+        number, role = _role(port, given)
+        yield Service(
+            f"{name}/{kind}",
+            role,
+            number,
+            {key: given.get(key, value) for key, value in common.items()},
+            frozenset(given.keys() & common.keys()),
+        )
+
+
+def _role(port: str, given: Mapping[str, str]) -> tuple[int | None, Role]:
+    number: int | None
+    role: Role
+    number, role = _NAMES.get(port, (None, "smtp"))
+    by_number = dict(_NAMES.values())
+    if port.isdigit():
+        number, role = int(port), by_number.get(int(port), "smtp")
+    elif number is None:
+        try:
+            number = socket.getservbyname(port, "tcp")
+        except OSError:
+            number = None
+    says = given.get("syslog_name", "").rpartition("/")[2]
+    if role == "smtp" and says in _NAMES:
+        role = _NAMES[says][1]
+    return number, "submissions" if given.get("smtpd_tls_wrappermode") == "yes" else role
+
+
+def _asked(services: list[Service], postfix: Postfix) -> Iterator[Service]:
+    """The services with what their ports say."""
+    (interfaces, protocols), _ = postfix.postconf("-xh", "inet_interfaces", "inet_protocols")
+    wanted = [
+        (number, (_address(service, interfaces, protocols), service.port, service.role))
+        for number, service in enumerate(services)
+        if service.port is not None
+    ]
+    said = dict(
+        zip([number for number, _ in wanted], ports.ask([one for _, one in wanted]), strict=True)
+    )
+    for number, service in enumerate(services):
+        yield replace(service, answers=said.get(number))
+
+
+def _address(service: Service, interfaces: str, protocols: str) -> str:
+    """Where it listens, seen from this host: loopback where it listens everywhere."""
+    host = service.name.rpartition("/")[0].rpartition(":")[0].strip("[]")
+    words = [host] if host else interfaces.replace(",", " ").split()
+    loopback = "::1" if protocols.strip() == "ipv6" else "127.0.0.1"
+    if {"all", "loopback-only"} & {*words} or not words:
+        return loopback
+    return "127.0.0.1" if "127.0.0.1" in words else words[0]

@@ -1,9 +1,12 @@
-"""What the host tells about itself and allows: clock, its name, its addresses, open files."""
+"""What the host tells about itself and allows: clock, its name, its addresses, open files; and what
+it is told: systemd's notifications."""
 
 from __future__ import annotations
 
+import os
 import resource
 import socket
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import ifaddr
@@ -36,3 +39,15 @@ def open_many_files() -> None:
 def host_name() -> str:
     """This host's name as syslog writes it, without a domain."""
     return socket.gethostname().partition(".")[0]
+
+
+def notify(state: str) -> None:
+    """Tell systemd, where it started us: sd_notify(3)."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel,
+            suppress(OSError),
+        ):
+            channel.connect(address.replace("@", "\0", 1))
+            channel.send(state.encode())

@@ -20,7 +20,6 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,21 +27,28 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from msgspec import structs
+
 from tracker import config
 from tracker.engine import Engine
 from tracker.errors import (
     AuditError,
     ConfigError,
     ExportError,
+    MetricsError,
+    PolicyError,
     PopgateError,
     PostfixError,
     StoreError,
 )
-from tracker.host import utc_now
+from tracker.host import notify, utc_now
+from tracker.metrics import Metrics, PolicyMetrics, Publication
+from tracker.policy.hosting import Hosting
 from tracker.reading.sources.doveadm import who
 from tracker.reading.sources.watch import Watch
 from tracker.resolver import Resolver
 from tracker.settings import Settings
+from tracker.status import Status, tell
 
 log = logging.getLogger("popgate")
 
@@ -53,6 +59,7 @@ _LAST_RETRY = 60.0
 _PATIENCE = 10.0
 """Seconds that the list of open sessions may take."""
 _LOOK_AGAIN = 0.05
+_TELL = 2.0
 
 
 class Service:
@@ -70,6 +77,10 @@ class Service:
         self._status: str | None = None
         self._engine: Engine
         self._wakes: Callable[[], None] = lambda: None
+        self.metrics = Metrics()
+        self._hosting = Hosting(lambda: self._engine.answering, PolicyMetrics(self.metrics))
+        self._began = utc_now()
+        self._told: Status | None = None
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT. Raises a PopgateError when it cannot even begin."""
@@ -77,11 +88,13 @@ class Service:
         wake = asyncio.Event()
         with ThreadPoolExecutor(1, "step") as self._thread:
             self._wakes = partial(_wake, loop, wake)
+            publication = Publication(self._settings.metrics, self.metrics)
             engine = self._engine = await self._begin()
             checking = asyncio.create_task(self._check_sessions())
+            telling = asyncio.create_task(self._tell_status(publication))
             watch = self._watch(engine)
             self._on_signals(loop, wake)
-            _notify("READY=1")
+            notify("READY=1")
             log.info("event=started pid=%d table=%s", os.getpid(), engine.publisher.kind)
             try:
                 while not self._stopping:
@@ -92,6 +105,7 @@ class Service:
                             engine = self._engine = new
                             watch.close()
                             watch = self._watch(engine)
+                    await self._serve()
                     more = await self._do(partial(self._turn, engine))
                     watch.refresh(engine.watched())
                     self._tell(engine)
@@ -100,10 +114,13 @@ class Service:
                     elif not more:
                         await self._wait(engine, loop, wake)
                     wake.clear()
-                _notify("STOPPING=1")
+                notify("STOPPING=1")
                 await self._end(engine)
             finally:
                 checking.cancel()
+                telling.cancel()
+                await self._hosting.close()
+                publication.close()
                 watch.close()
                 engine.close()
         log.info("event=stopped")
@@ -155,7 +172,7 @@ class Service:
         )
         if status != self._status:
             self._status = status
-            _notify(f"STATUS={status or 'reading'}")
+            notify(f"STATUS={status or 'reading'}")
 
     async def _begin(self) -> Engine:
         engine = self._make(self._settings)
@@ -167,10 +184,32 @@ class Service:
             )
         try:
             await self._do(engine.start)
+            self._engine = engine
+            await self._hosting.follow(self._settings, wanted=_served(self._settings))
         except BaseException:
             engine.close()
             raise
         return engine
+
+    async def _serve(self) -> None:
+        """The policy service, as the settings want it now."""
+        try:
+            await self._hosting.follow(self._settings, wanted=_served(self._settings))
+        except PolicyError as error:
+            self._say(error)
+
+    async def _tell_status(self, publication: Publication) -> None:
+        """Tell `popgate status` and Prometheus, every few seconds."""
+        while True:
+            await asyncio.sleep(_TELL)
+            if self._told is not None:
+                snapshot = self.metrics.snapshot()
+                status = structs.replace(self._told, told=utc_now(), metrics=snapshot)
+                tell(self._settings.state.directory, "run", status)
+            try:
+                publication.write()
+            except MetricsError as error:
+                self._say(error)
 
     def _turn(self, engine: Engine) -> bool:
         """One step and what is due with it; True when there is more to read at once."""
@@ -188,6 +227,7 @@ class Service:
             return False
         self._export(engine)
         self._reload(engine)
+        self._told = engine.status(self._began)
         if self._retry:
             self._retry = 0.0
             self._said.clear()
@@ -318,19 +358,12 @@ class Service:
         loop.add_signal_handler(signal.SIGUSR1, wake.set)
 
 
+def _served(settings: Settings) -> bool:
+    """Whether `popgate run` answers Postfix by itself."""
+    return settings.grants.scope == "address" and settings.policy.serve
+
+
 def _wake(loop: asyncio.AbstractEventLoop, wake: asyncio.Event) -> None:
     """Have a step done soon; called from other threads, which may outlive the loop a little."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(wake.set)
-
-
-def _notify(state: str) -> None:
-    """Tell systemd, where it started us: sd_notify(3)."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if address:
-        with (
-            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel,
-            contextlib.suppress(OSError),
-        ):
-            channel.connect(address.replace("@", "\0", 1))
-            channel.send(state.encode())

@@ -51,7 +51,12 @@ _MIGRATIONS = [
 ]
 """What makes a database of each version from one of the version before; version 0 is empty."""
 _WITH_HISTORY = 3
+_GRANTS = (
+    "SELECT address, user, services, first_login, last_login, until, expires, sessions FROM grants"
+)
 _LOCK_TIMEOUT = 60.0
+_PROBED = 20
+"""How often `claim` tries again where it met nobody but a process that asked who is there."""
 _ENDED_KEPT = 60.0
 
 
@@ -181,11 +186,18 @@ class Store:
         """Be the one that follows the log: None when this process now is, else who does (0: a
         process that has not said its pid yet)."""
         file = os.open(self._directory / "alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        for _ in range(_PROBED):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if other := self.running():
+                    os.close(file)
+                    return other
+                time.sleep(0.01)
+        else:
             os.close(file)
-            return self.running() or 0
+            return 0
         os.ftruncate(file, 0)
         os.write(file, f"{os.getpid()}\n".encode())
         self._alive = file
@@ -210,6 +222,11 @@ class Store:
         """Be the one that follows the log in another's place, in the same process."""
         self._alive, other._alive = other._alive, None
 
+    @property
+    def directory(self) -> Path:
+        """The folder that it is in."""
+        return self._directory
+
     def changed_elsewhere(self) -> bool:
         """Whether another process changed the state since this one last looked."""
         try:
@@ -224,24 +241,11 @@ class Store:
 
     def grants(self) -> Iterator[Grant]:
         """All grants, ordered by address as text."""
-        rows = self._select(
-            "SELECT address, user, services, first_login, last_login, until, expires, sessions "
-            "FROM grants ORDER BY address, user"
-        )
-        for address, user, services, first, last, until, expires, sessions in rows:
-            yield Grant(
-                address=address,
-                user=user,
-                services=tuple(services.split(" ")),
-                first_login=_moment(first),
-                last_login=_moment(last),
-                until=_moment(until),
-                expires=_moment(expires),
-                sessions=tuple(
-                    Session(name, _moment(began), *server)
-                    for name, began, *server in msgspec.json.decode(sessions)
-                ),
-            )
+        yield from map(_grant, self._select(f"{_GRANTS} ORDER BY address, user"))
+
+    def grants_of(self, address: str) -> list[Grant]:
+        """The grants of one address, as they are at this moment."""
+        return [_grant(row) for row in self._select(f"{_GRANTS} WHERE address = ?", (address,))]
 
     def ended(self) -> Iterator[Ended]:
         """Logouts whose login line has not been read yet."""
@@ -378,6 +382,23 @@ class Store:
         if isinstance(error, sqlite3.DatabaseError) and "malformed" in str(error):
             return StoreError(f"{self._file}: is damaged ({error}): move it away to start anew")
         return StoreError(f"{self._file}: {error}")
+
+
+def _grant(row: tuple[Any, ...]) -> Grant:
+    address, user, services, first, last, until, expires, sessions = row
+    return Grant(
+        address=address,
+        user=user,
+        services=tuple(services.split(" ")),
+        first_login=_moment(first),
+        last_login=_moment(last),
+        until=_moment(until),
+        expires=_moment(expires),
+        sessions=tuple(
+            Session(name, _moment(began), *server)
+            for name, began, *server in msgspec.json.decode(sessions)
+        ),
+    )
 
 
 def _row(grant: Grant) -> tuple[str | float | bytes, ...]:

@@ -10,9 +10,9 @@ import pytest
 from tracker.errors import PostfixError, PostfixTimeoutError, PublishError
 from tracker.records import AccessTable, ListEntry, Row, Table
 from tracker.settings import PostfixSettings
+from tracker.writing.parameters import GrantTableType
 from tracker.writing.postfix import Postfix
 from tracker.writing.publish import Publisher, table_type
-from tracker.writing.render import GrantTableType
 
 
 class Site:

@@ -27,6 +27,8 @@ _COMMANDS = {
     "trust": ("tracker.cli.trust", "See, check and change the trusted list."),
     "explain": ("tracker.cli.explain", "Say what the rules make of a session, and why."),
     "report": ("tracker.cli.report", "Write a page on who may send, and on what happened."),
+    "policy": ("tracker.cli.policy", "Answer Postfix whether a grant is for the sender."),
+    "status": ("tracker.cli.status", "Say whether popgate is at work, and what it counted."),
     "render": ("tracker.cli.render", "Write the tables and snippets to a folder."),
     "doctor": ("tracker.cli.doctor", "Say what is wrong on this host, and what mends it."),
     "config": ("tracker.cli.config", "Check, show or sample the configuration."),

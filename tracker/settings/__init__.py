@@ -13,6 +13,8 @@ from tracker.settings.duration import Duration
 from tracker.settings.exports import ExportSettings, RspamdMap, Shared
 from tracker.settings.grants import GrantSettings, RefusedKind
 from tracker.settings.log import LogSettings
+from tracker.settings.metrics import MetricsSettings
+from tracker.settings.policy import PolicySettings
 from tracker.settings.postfix import PostfixSettings, TableSettings
 from tracker.settings.senders import (
     BlackListSettings,
@@ -21,6 +23,7 @@ from tracker.settings.senders import (
     WhiteListSettings,
 )
 from tracker.settings.state import AuditSettings, StateSettings
+from tracker.settings.submission import SubmissionSettings
 from tracker.settings.trusted import TrustedSettings
 
 __all__ = [
@@ -33,12 +36,15 @@ __all__ = [
     "GrantSettings",
     "LocalSenderSettings",
     "LogSettings",
+    "MetricsSettings",
+    "PolicySettings",
     "PostfixSettings",
     "RefusedKind",
     "RspamdMap",
     "Settings",
     "Shared",
     "StateSettings",
+    "SubmissionSettings",
     "TableSettings",
     "TrustedSettings",
     "WhiteListSettings",
@@ -50,15 +56,18 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
     log: LogSettings = LogSettings()
     grants: GrantSettings = GrantSettings()
+    policy: PolicySettings = PolicySettings()
     trusted: TrustedSettings = TrustedSettings()
     local_senders: LocalSenderSettings = LocalSenderSettings()
     whitelist: WhiteListSettings = WhiteListSettings()
     blacklist: BlackListSettings = BlackListSettings()
     postfix: PostfixSettings = PostfixSettings()
+    submission: SubmissionSettings = SubmissionSettings()
     tables: TableSettings = TableSettings()
     state: StateSettings = StateSettings()
     audit: AuditSettings = AuditSettings()
     exports: ExportSettings = ExportSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
 
 BOUNDS: dict[str, tuple[timedelta, timedelta]] = {

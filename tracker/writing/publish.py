@@ -22,14 +22,9 @@ from tracker.errors import PostfixError, PostfixTimeoutError, PublishError
 from tracker.records import AccessTable, Table
 from tracker.settings import PostfixSettings
 from tracker.writing.files import put, sync
+from tracker.writing.parameters import GRANT_FILES, SENDER_TABLES, GrantTableType
 from tracker.writing.postfix import Postfix
-from tracker.writing.render import (
-    GRANT_FILES,
-    SENDER_TABLES,
-    GrantTableType,
-    access_text,
-    grant_table,
-)
+from tracker.writing.render import access_text, grant_table
 
 log = logging.getLogger("popgate")
 

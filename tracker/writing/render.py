@@ -8,25 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from tracker import __version__
 from tracker.addresses import order
-from tracker.deciding import access
-from tracker.deciding.rules import RULES, RuleSet
+from tracker.deciding.rules import RuleSet
 from tracker.deciding.trusted import Entry, TrustedList
 from tracker.records import AccessTable, Grant, Table
+from tracker.settings import Settings
 from tracker.texts import printable, visible
+from tracker.writing import parameters
+from tracker.writing.parameters import GrantTableType
 from tracker.writing.templates import fill as _render
-
-GrantTableType = Literal["lmdb", "cidr"]
-GRANT_FILES: dict[GrantTableType, str] = {
-    "lmdb": "pop_before_smtp",  # Postfix adds .lmdb by itself
-    "cidr": "pop_before_smtp.cidr",
-}
-SENDER_TABLES = ("local_senders", "whitelist", "blacklist", "local_marks")
-"""The indexed tables of senders. Where there is no lmdb they are texthash: a text that Postfix
-reads into memory, and a reload when it changes."""
 
 _SHOWN = 8
 """Entries that a comment names of those whose addresses were put together in the same networks."""
@@ -108,31 +100,23 @@ def access_text(table: AccessTable, kind: GrantTableType) -> Table:
     return Table(f"{table.name}.txt", "text" if indexed else "texthash", text)
 
 
-def main_cf_snippet(directory: Path, kind: GrantTableType) -> Table:
-    """`main.cf.snippet`: the parameters that make Postfix ask the tables, in the rules' order."""
-    tables = {
-        "trusted": "check_client_access cidr:${popgate_dir}/trusted.cidr",
-        "grants": f"check_client_access {kind}:${{popgate_dir}}/{GRANT_FILES[kind]}",
-    }
-    for name in SENDER_TABLES:
-        source = f"lmdb:${{popgate_dir}}/{name}"
-        if kind != "lmdb":
-            source = f"texthash:${{popgate_dir}}/{name}.txt"
-        tables[name] = f"check_sender_access {source}"
-    for name in ("local_clients", "whitelist_clients", "blacklist_clients", "mark_clients"):
-        tables[name] = f"check_client_access cidr:${{popgate_dir}}/{name}.cidr"
+def main_cf_snippet(settings: Settings, kind: GrantTableType) -> Table:
+    """`main.cf.snippet`: the parameters that make Postfix ask the tables, in the rules' order, and
+    the policy service where grants are for addresses of senders."""
     text = _render(
         "main.cf.snippet.j2",
         version=__version__,
-        directory=directory,
-        tables=tables,
-        clients=[tables[check] for rule in RULES if rule.code in "TP" for check in rule.checks],
-        senders=[tables[check] for rule in RULES if rule.code in "HWB" for check in rule.checks],
-        words=access,
+        parameters=parameters.parameters(settings, kind),
+        classes=parameters.CLASSES,
+        known=parameters.KNOWN,
     )
     return Table("main.cf.snippet", "text", text)
 
 
 def master_cf_snippet() -> Table:
     """`master.cf.snippet`: the submission services, which SMTP AUTH alone opens."""
-    return Table("master.cf.snippet", "text", _render("master.cf.snippet.j2", version=__version__))
+    services = {
+        name: parameters.submission_options(name) for name in parameters.SUBMISSION_SERVICES
+    }
+    text = _render("master.cf.snippet.j2", version=__version__, services=services)
+    return Table("master.cf.snippet", "text", text)

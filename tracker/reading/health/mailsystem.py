@@ -23,9 +23,10 @@ from tracker.reading import mailhost
 from tracker.reading.health import ports
 from tracker.reading.health.tables import old_readers
 from tracker.settings import Settings
+from tracker.writing.parameters import GrantTableType
 from tracker.writing.postfix import Postfix
 from tracker.writing.publish import table_type
-from tracker.writing.render import GrantTableType, main_cf_snippet
+from tracker.writing.render import main_cf_snippet
 
 _VALUES = (
     *LISTS,
@@ -51,7 +52,7 @@ def look(settings: Settings, postfix: Postfix) -> MailSystem:
     set_, warnings = postfix.postconf("-n")
     expanded = [*postfix.postconf("-xn")[0], *postfix.postconf("-xP")[0]]
     lmdb = "lmdb" in postfix.table_types()
-    snippet = main_cf_snippet(settings.tables.directory, _kind(settings, postfix)).text
+    snippet = main_cf_snippet(settings, _kind(settings, postfix)).text
     folder, root = str(settings.tables.directory), os.geteuid() == 0
     services = [
         *_services(postfix.postconf("-M")[0], _overrides(postfix.postconf("-P")[0]), postfix)

@@ -17,9 +17,9 @@ from tracker.facts import Tables, TableState
 from tracker.offline import policy_texts, rules_now
 from tracker.records import Table
 from tracker.settings import Settings
+from tracker.writing.parameters import GRANT_FILES, GrantTableType
 from tracker.writing.postfix import Postfix
 from tracker.writing.publish import table_type
-from tracker.writing.render import GRANT_FILES, GrantTableType
 
 TEXT = "pop_before_smtp.txt"
 _UNSURE = timedelta(seconds=2)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tracker import __version__
 from tracker.deciding.access import SenderPolicy
+from tracker.deciding.health.catalogue import Diagnosis
 from tracker.deciding.names import Known
 from tracker.deciding.overview import Overview
 from tracker.deciding.trusted import Entry, TrustedList
@@ -42,9 +43,14 @@ _ABOUT = {
 
 
 def gather(
-    settings: Settings, since: datetime, now: datetime, postfix_logs: Iterable[str] = ()
+    settings: Settings,
+    since: datetime,
+    now: datetime,
+    postfix_logs: Iterable[str] = (),
+    findings: tuple[Diagnosis, ...] | None = None,
 ) -> Page:
-    """All that the report on the time from `since` to `now` shows. Raises a PopgateError."""
+    """All that the report on the time from `since` to `now` shows. `findings`: of doctor, who looks
+    at a host as it is now and not at its past. Raises a PopgateError."""
     logs = tuple(postfix_logs)
     trusted, trouble, names = _trusted(settings, now)
     overview = Overview(since, now, trusted, settings.grants.ipv6_prefix)
@@ -65,7 +71,7 @@ def gather(
         trusted_all=len(trusted.entries),
         trusted_trouble=trouble,
         tables=tuple(_tables(settings.tables.directory)),
-        findings=None,
+        findings=findings,
     )
 
 

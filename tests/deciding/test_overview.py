@@ -146,6 +146,11 @@ def test_a_long_period_has_longer_bars() -> None:
 
 
 class TestMail:
+    def test_in_the_second_in_which_a_grant_began_came_by_it(self) -> None:
+        seen = overview(life(began=NOW - timedelta(hours=1, milliseconds=-700), ended=None))
+        seen.mail([line("203.0.113.5", "taken", HOUR), line("203.0.113.5", "taken", 2 * HOUR)])
+        assert seen.view().top_addresses[0].mails == 1
+
     def test_is_counted_by_what_gave_the_right(self) -> None:
         seen = overview(life(), trusted="192.0.2.0/24\n")
         seen.mail(

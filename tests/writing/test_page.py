@@ -15,8 +15,9 @@ from msgspec.structs import replace
 
 from tests.deciding.test_overview import grant, life, overview
 from tests.weeks import NOW, SINCE
+from tracker.deciding.health.catalogue import Diagnosis
 from tracker.deciding.overview import Overview
-from tracker.deciding.views import Found, Mattered, Page, TableRow, TrustedRow
+from tracker.deciding.views import Mattered, Page, TableRow, TrustedRow
 from tracker.records import SmtpLine
 from tracker.writing.charts import nice
 from tracker.writing.page import html, length_of, size_of
@@ -46,7 +47,7 @@ def page(seen: Overview | None = None, word: str = "alice@example.com") -> Page:
         trusted_all=2,
         trusted_trouble="",
         tables=(TableRow("trusted.cidr", "the trusted list", 1, 166, NOW - 26 * HOUR),),
-        findings=(Found("error", "open-relay", word, word, word, word),),
+        findings=(Diagnosis("error", "open-relay", word, word, word, word),),
     )
 
 

@@ -16,6 +16,8 @@ from tracker.cli.lengths import Length
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from tracker.deciding.health.catalogue import Diagnosis
+
 
 @click.command()
 @click.option(
@@ -40,18 +42,26 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Postfix's log, for mail and refusals; repeatable, .gz is unpacked.",
 )
+@click.option(
+    "--doctor/--no-doctor", default=True, show_default=True, help="With what doctor finds."
+)
 @config_option
 def report(
-    output: Path, length: timedelta, postfix_logs: tuple[str, ...], config_file: Path
+    *,
+    output: Path,
+    length: timedelta,
+    postfix_logs: tuple[str, ...],
+    doctor: bool,
+    config_file: Path,
 ) -> None:
     """Write one HTML page: grants, logins, refusals, the trusted list, tables, findings.
 
     It loads nothing from elsewhere and holds user names and addresses: keep it to yourself.
     """
     if str(output) != "-" and os.geteuid() == 0:
-        text = _made_as_owner(length, postfix_logs, config_file)
+        text = _made_as_owner(length, postfix_logs, config_file, doctor=doctor)
     else:
-        text = _made(length, postfix_logs, config_file)
+        text = _made(length, postfix_logs, config_file, doctor=doctor)
     if str(output) == "-":
         sys.stdout.write(text)
         return
@@ -62,7 +72,9 @@ def report(
     click.echo(f"{output}: {len(text.encode()):,} bytes")
 
 
-def _made(length: timedelta, postfix_logs: tuple[str, ...], config_file: Path) -> str:
+def _made(
+    length: timedelta, postfix_logs: tuple[str, ...], config_file: Path, *, doctor: bool
+) -> str:
     from tracker.host import utc_now
     from tracker.reporting import gather
 
@@ -73,18 +85,32 @@ def _made(length: timedelta, postfix_logs: tuple[str, ...], config_file: Path) -
             f"the report needs {error.name}: pip install 'popgate[report]'"
         ) from error
 
+    # Doctor looks first, since root sees most; it becomes the owner by itself.
+    findings = _findings(config_file) if doctor else None
     settings = settings_of(config_file)
     now = utc_now()
-    return html(gather(settings, now - length, now, postfix_logs))
+    return html(gather(settings, now - length, now, postfix_logs, findings))
 
 
-def _made_as_owner(length: timedelta, postfix_logs: tuple[str, ...], config_file: Path) -> str:
+def _findings(config_file: Path) -> tuple[Diagnosis, ...]:
+    import logging
+
+    from tracker.doctor import examine
+
+    logging.getLogger("popgate").addHandler(logging.NullHandler())  # the findings say it all
+    return examine(config_file).findings
+
+
+def _made_as_owner(
+    length: timedelta, postfix_logs: tuple[str, ...], config_file: Path, *, doctor: bool
+) -> str:
     """Made by a process that becomes the owner of the state: it reads what strangers wrote, and
     may not write where root wants the page."""
     done = subprocess.run(
         [
             *(sys.executable, "-m", "tracker", "report", "-o", "-"),
             *("--since", f"{length.total_seconds():.3f}s", "--config", str(config_file)),
+            "--doctor" if doctor else "--no-doctor",
             *(f"--postfix-log={file}" for file in postfix_logs),
         ],
         stdout=subprocess.PIPE,

@@ -1,8 +1,8 @@
 """What Postfix did with mail, by rule: counted from the lines of its log; pure.
 
 Mail that was taken is counted by what gave its client the right: A for SMTP AUTH, T for the
-trusted list, P for a grant that was in force at that second. The rest needed none of them: it came
-for a domain of this host, or out of Postfix's mynetworks.
+trusted list, P for a grant that was in force in that second (most logs have no smaller unit). The
+rest needed none of them: it came for a domain of this host, or out of Postfix's mynetworks.
 
 An entry of the trusted list mattered when mail was taken from an address that is its own, or, for
 an entry that takes out (`!`), when such an address was refused to relay.
@@ -136,6 +136,6 @@ def merged(spans: Iterable[tuple[datetime, datetime]]) -> Stretches:
 
 
 def within(stretches: Stretches, time: datetime) -> bool:
-    """Whether one of the stretches holds that moment."""
-    place = bisect_right(stretches, time, key=lambda one: one[0]) - 1
+    """Whether one of the stretches holds that moment, or begins in that second."""
+    place = bisect_right(stretches, time, key=lambda one: one[0].replace(microsecond=0)) - 1
     return place >= 0 and time <= stretches[place][1]

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
+from tracker.deciding.health.catalogue import Diagnosis
 from tracker.records import Outcome
 
 RIGHTS: Mapping[str, str] = {
@@ -174,18 +175,6 @@ class TableRow(Struct, frozen=True):
     changed: datetime
 
 
-class Found(Struct, frozen=True):
-    """A finding of `popgate doctor`: how grave (`error`, `warning`, `note`), where, what, why it
-    matters, and the command that mends it."""
-
-    severity: str
-    code: str
-    where: str
-    what: str
-    why: str
-    mend: str
-
-
 class Page(Struct, frozen=True):
     """All that the report shows.
 
@@ -202,4 +191,4 @@ class Page(Struct, frozen=True):
     trusted_all: int
     trusted_trouble: str
     tables: tuple[TableRow, ...]
-    findings: tuple[Found, ...] | None
+    findings: tuple[Diagnosis, ...] | None

@@ -6,9 +6,10 @@ The forms are those of smtpd.c and smtpd_check.c (Postfix 3.7 to 3.10), recorded
     postfix/smtpd[1]: NOQUEUE: warn: RCPT from HOST[ADDRESS]: WORDS; from=<S> to=<R> ..
     postfix/smtpd[1]: 127A625A93B: client=HOST[ADDRESS]
 
-Postfix replaces control characters and quotes nothing else: sender, recipient and HELO are a
-client's text and may hold a whole refusal of another kind. So words count as ours only where what
-is refused (WHAT) is the line's own sender, recipient or client; any other refusal is Postfix's own.
+The last is written when the first recipient of a message is accepted. Of what a client says Postfix
+replaces control characters and quotes nothing: sender, recipient and HELO may hold a whole refusal
+of another kind. So words count as ours only where what is refused (WHAT) is the line's own sender,
+recipient or client; any other refusal is Postfix's own.
 """
 
 from __future__ import annotations

@@ -88,3 +88,9 @@ class AuditError(PopgateError):
 
 class ListFileError(PopgateError):
     """The trusted list's file cannot be locked or replaced; it is as it was."""
+
+
+class TerminalError(PopgateError):
+    """A command needs a terminal and has none."""
+
+    exit_code = USAGE

@@ -6,7 +6,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -68,6 +69,22 @@ def finish(engine: Engine) -> None:
     engine.reload()
     if faults:
         raise ExportError("\n".join(faults))
+
+
+@contextmanager
+def changing(settings: Settings) -> Iterator[Engine]:
+    """An engine for an admin's word on grants; a running popgate then takes it up, and exports,
+    texts, commit and reload follow. Raises a PopgateError."""
+    from tracker.engine import Engine
+
+    engine = Engine(settings, follow=False)
+    try:
+        engine.start()
+        yield engine
+        wake(engine.store)
+        finish(engine)
+    finally:
+        engine.close()
 
 
 def wake(store: Store) -> None:

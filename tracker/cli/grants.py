@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tracker.cli.common import (
+    changing,
     config_option,
-    finish,
     json_option,
     log_to_stderr,
     settings_of,
-    wake,
 )
 from tracker.cli.lengths import Length
 
@@ -115,7 +114,6 @@ def allow(address: str, length: timedelta, user: str, config_file: Path) -> None
     """Let ADDRESS send for some time, by your word: no rule of who earns a grant is asked."""
     from tracker.addresses import require
     from tracker.deciding.owners import NAMELESS
-    from tracker.engine import Engine
 
     log_to_stderr()
     canonical = require(address)
@@ -124,14 +122,8 @@ def allow(address: str, length: timedelta, user: str, config_file: Path) -> None
         raise click.UsageError(
             '--user: with grants.scope = "address" a grant is for the senders of a user: name one'
         )
-    engine = Engine(settings, follow=False)
-    try:
-        engine.start()
+    with changing(settings) as engine:
         grant = engine.allow(canonical, user, length).grant
-        wake(engine.store)
-        finish(engine)
-    finally:
-        engine.close()
     click.echo(f"{grant.address} may send until {grant.expires:%Y-%m-%d %H:%M:%SZ}")
 
 
@@ -142,21 +134,14 @@ def allow(address: str, length: timedelta, user: str, config_file: Path) -> None
 def revoke(address: str | None, user: str | None, config_file: Path) -> None:
     """End the grants of ADDRESS, or of --user, at once. The next login earns a new one."""
     from tracker.addresses import require
-    from tracker.engine import Engine
     from tracker.errors import FINDING
 
     log_to_stderr()
     if address is None and user is None:
         raise click.UsageError("name an ADDRESS, or --user, or both")
     canonical = require(address) if address is not None else None
-    engine = Engine(settings_of(config_file), follow=False)
-    try:
-        engine.start()
+    with changing(settings_of(config_file)) as engine:
         ended = engine.revoke(canonical, user)
-        wake(engine.store)
-        finish(engine)
-    finally:
-        engine.close()
     click.echo(f"{len(ended)} grants ended")
     if not ended:
         raise click.exceptions.Exit(FINDING)

@@ -64,6 +64,16 @@ class Site:
         ).stdout
         return {line.split()[0]: int(line.split()[1]) for line in listing.splitlines()}
 
+    def postmap(self, lines: str) -> None:
+        """What an admin does to the table by hand."""
+        table = f"lmdb:{self.maps}/pop_before_smtp"
+        subprocess.run(
+            ["/usr/sbin/postmap", "-c", self.postfix, "-ir", table],
+            input=lines,
+            text=True,
+            check=True,
+        )
+
     def commits(self) -> list[str]:
         return subprocess.run(
             ["git", "-C", self.maps, "log", "--reverse", "--format=%s"],
@@ -194,7 +204,8 @@ def test_settling_writes_the_texts_and_commits_once(site: Site) -> None:
     engine.settle()
     assert not engine.unsettled()
     assert "203.0.113.5" in (site.maps / "pop_before_smtp.txt").read_text()
-    assert site.commits() == ["grants: 1 added; local_clients and 10 more texts"]
+    (commit,) = site.commits()
+    assert commit.startswith("grants: 1 added; local senders: ")
 
 
 def test_a_commit_that_fails_leaves_tables_right_and_is_made_up_for(
@@ -209,7 +220,8 @@ def test_a_commit_that_fails_leaves_tables_right_and_is_made_up_for(
             engine.settle()
     assert site.table().keys() == {"203.0.113.5"}
     engine.settle()
-    assert site.commits() == ["grants: 1 added; local_clients and 10 more texts"]
+    (commit,) = site.commits()
+    assert commit.startswith("grants: 1 added; local senders: ")
 
 
 def test_a_missing_log_is_waited_for_and_said_once(

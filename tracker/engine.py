@@ -13,8 +13,9 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tracker import __version__
@@ -27,17 +28,22 @@ from tracker.deciding.trusted import TrustedList
 from tracker.errors import ListError, PostfixError, TrustedError
 from tracker.exporting import Exporting
 from tracker.history.lives import Told
+from tracker.history.records import Commit
 from tracker.host import host_name, own_addresses, utc_now
 from tracker.reading.follow import LogReader
 from tracker.reading.selecting import doubts, forgeable, select
-from tracker.records import Change, Ended
+from tracker.recording import Recording
+from tracker.records import Change, Ended, Table
 from tracker.settings import Settings
 from tracker.standing import Standing, watched
 from tracker.status import Status
 from tracker.store import Store
 from tracker.texts import printable
 from tracker.trusting import Trusting, say
-from tracker.writing import audit, render
+from tracker.writing import render
+from tracker.writing.audit import History
+from tracker.writing.edits import Edits
+from tracker.writing.messages import message, net
 from tracker.writing.postfix import Postfix
 from tracker.writing.publish import Publisher, table_type
 
@@ -48,6 +54,9 @@ log = logging.getLogger("popgate")
 
 _SAID = 20
 """Lines of a bad trusted list that are logged; `popgate trust check` names all."""
+
+_UNCOMMITTED = 50_000
+"""Changes that wait to be committed, beyond which only the last of each grant is kept."""
 
 _HEARTBEAT = timedelta(seconds=60)
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -85,7 +94,8 @@ class Engine:
             # Who does not know the log cannot know that a session is still open.
             opens=follow,
         )
-        self._history = audit.History(settings.tables.directory)
+        self._history = History(settings.tables.directory, settings.audit.push if follow else "")
+        self._edits = Edits(settings.tables.directory, postfix, self.publisher.kind)
         self._resolver = resolver
         self._trusting = Trusting(settings, resolver, say)
         self.trusted = self._first_trusted()
@@ -94,10 +104,13 @@ class Engine:
         # Only who follows the log writes what is made of these.
         self.senders = self._standing.read(time.monotonic()) if follow else SenderPolicy()
         self.store = Store(settings.state.directory)
+        self._recording = Recording(self.store, settings, clock)
         self._ledger = Ledger(self._policy)
         self._reader: LogReader | None = None
         self._unsettled: list[Change] = []
         self._texts_changed: list[str] = []
+        self._grant_texts: list[Table] = []
+        self._check_at = float("inf")
         self._repaired = False
         self._policy_behind = False
         self._senders_behind = False
@@ -113,7 +126,10 @@ class Engine:
         with self.store.exclusive():
             self.publisher.prepare()
             self._begin()
-            self._repaired = self.publisher.match(self.rules().granted())
+            if self._follow:
+                self._recording.started(self.settings, self.store.read_until())
+                self._checked()
+            self._repaired = self._match()
             self._behind = False
             self._answer(())
             if self._follow:
@@ -207,6 +223,7 @@ class Engine:
         if self.store.changed_elsewhere():
             self._load(now)
             self._behind = True
+            self._check_at = min(self._check_at, 0.0)
             self._exporting.grants_unknown()
 
     def _keep(
@@ -232,8 +249,11 @@ class Engine:
             )
             reader.saved()
             self._heard = now
+            self._recording.tidy(now)
         elif changes:
             self.store.save(changes, now)
+        if len(self._unsettled) > _UNCOMMITTED:
+            self._unsettled = net(self._unsettled)
         for change in changes:
             if isinstance(change, Change):
                 self._unsettled.append(change)
@@ -285,11 +305,45 @@ class Engine:
         if behind:
             self._exporting.grants_unknown()
             # Read anew, since another process may have written to it meanwhile.
-            self.publisher.match(self.rules().granted())
+            self._match()
         if touched:
             entries = self.rules().granted(touched)
             self.publisher.update({address: entries.get(address) for address in touched})
+            self._recording.published(self.publisher)
         self._behind = False
+
+    def _match(self, *, told: bool = False) -> bool:
+        """Bring the grant table in line with the rules, whoever wrote to it; True if it was not."""
+        seen = partial(self._recording.seen, self.publisher.kind, told=told)
+        differed = self.publisher.match(self.rules().granted(), seen)
+        self._recording.published(self.publisher)
+        return differed
+
+    def check(self) -> None:
+        """When it is time: compare all tables with what they should hold, and put right what
+        somebody edited."""
+        if time.monotonic() < self._check_at or self._behind or self._policy_behind:
+            return
+        with self.store.exclusive():
+            self._refresh(self._clock())
+            self._checked()
+            found = self._edits.find(
+                [*self._policy_texts(), *self._grant_texts],
+                self.senders.tables.values(),
+                self.rules().granted(),
+            )
+            if found:
+                self._recording.edited(found)
+                self._repaired = True
+                self._put_policy()
+                self._put_senders()
+                self._match(told=True)
+            self._repaired = self._repaired or not self._grant_texts  # they are written anew
+            self.store.checked()
+
+    def _checked(self) -> None:
+        interval = self.settings.audit.check_interval.total_seconds()
+        self._check_at = time.monotonic() + (interval or float("inf"))
 
     def export(self) -> list[str]:
         """Bring what other programs read in line with the tables; what failed, a line each.
@@ -312,13 +366,18 @@ class Engine:
     def _put_policy(self) -> None:
         """The trusted list and the snippets, which no login changes."""
         self._exporting.policy_changed()
-        for text in (
+        for text in self._policy_texts():
+            if self.publisher.put_text(text):
+                self._texts_changed.append(text.name)
+                self._recording.table(text.name, text.kind)
+        self._recording.trusted(self.trusted)
+
+    def _policy_texts(self) -> list[Table]:
+        return [
             render.trusted_table(self.trusted, self.settings.trusted.file),
             render.main_cf_snippet(self.settings, self.publisher.kind),
             render.master_cf_snippet(),
-        ):
-            if self.publisher.put_text(text):
-                self._texts_changed.append(text.name)
+        ]
 
     def _put_senders(self) -> None:
         """The tables of local senders and of the lists."""
@@ -326,6 +385,9 @@ class Engine:
         for table in self.senders.tables.values():
             if self.publisher.put_access(table):
                 self._texts_changed.append(table.name)
+                kind = self.publisher.kind if table.asks == "sender" else "cidr"
+                self._recording.table(table.name, kind)
+        self._recording.senders(self.senders)
 
     def unsettled(self) -> bool:
         """Whether `settle` has something to do."""
@@ -341,22 +403,54 @@ class Engine:
             self._refresh(self._clock())
             rules = self.rules()
             self.publisher.renew(rules.granted())
+            self._recording.published(self.publisher)
             self._behind = False
-            for table in render.grant_texts(rules, self._ledger.grants(), self.publisher.kind):
+            texts = render.grant_texts(rules, self._ledger.grants(), self.publisher.kind)
+            for table in texts:
                 self.publisher.put_text(table)
-            if self.settings.audit.commit:
-                exported = self._exporting.exports.changed()
-                texts = [*self._texts_changed, *exported]
-                self._history.commit(audit.message(self._unsettled, texts))
-                self._exporting.exports.commit(audit.message(self._unsettled, exported))
-            self._exporting.exports.settled()
-            self._unsettled.clear()
-            self._texts_changed.clear()
-            self._repaired = False
+            self._grant_texts = [table for table in texts if table.kind == "text"]
+            if self._commit(self._unsettled):
+                self._unsettled.clear()
+                self._repaired = False
+
+    def commit_lists(self) -> None:
+        """Commit at once what changed in the lists. Raises AuditError as `settle` does."""
+        if self._texts_changed or self._recording.words:
+            with self.store.exclusive():
+                self._commit(())
+
+    def _commit(self, changes: Sequence[Change]) -> bool:
+        """Commit all texts; False when it is too soon after a commit that failed."""
+        if self.settings.audit.commit:
+            if not self._history.due(time.monotonic()):
+                return False
+            exported = self._exporting.exports.changed()
+            words = [(one.what, one.detail) for one in self._recording.words]
+            text = message(changes, [*self._texts_changed, *exported], words)
+            if made := self._history.commit(text):
+                self._recording.committed(Commit(self._clock(), made, text.partition("\n")[0]))
+            self._exporting.exports.commit(message(changes, exported))
+        self._recording.words.clear()
+        self._exporting.exports.settled()
+        self._texts_changed.clear()
+        return True
+
+    def tend_history(self, patience: float | None = None) -> list[str]:
+        """Push and pack what was committed, beside all else; what went wrong, a line each.
+        `patience`: wait for it, so many seconds at most."""
+        if patience is None:
+            return list(self._history.tend())
+        return list(self._history.finish(patience))
+
+    def stopped(self) -> None:
+        """The follower ends as it was told to."""
+        with self.store.exclusive():
+            self._recording.ended()
 
     def reload(self) -> None:
         """Reload Postfix when a table needs it and it is time."""
-        self.publisher.reload(time.monotonic())
+        if self.publisher.reload(time.monotonic()):
+            self._recording.reloaded()
 
     def reread_trusted(self) -> None:
         """Take up a changed trusted list, or a name that now stands for other addresses; a bad list

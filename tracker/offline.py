@@ -33,7 +33,7 @@ from tracker.writing.publish import table_type
 
 log = logging.getLogger("popgate")
 
-_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def rules_now(settings: Settings, *, published: bool = False) -> tuple[RuleSet, list[Grant]]:
@@ -50,7 +50,7 @@ def rules_now(settings: Settings, *, published: bool = False) -> tuple[RuleSet, 
         try:
             ledger = Ledger(policy, store.grants(), store.ended())
             if published and store.running() is None:
-                read_until = store.read_until() or _NEVER
+                read_until = store.read_until() or NEVER
         finally:
             store.close()
     ledger.reconfigure(policy, utc_now())

@@ -219,6 +219,7 @@ class Service:
             more = engine.step()
             engine.reread_trusted()
             engine.reread_senders()
+            engine.check()
             self._settle(engine)
         except PopgateError as error:
             self._retry = min(max(self._retry * 2, _FIRST_RETRY), _LAST_RETRY)
@@ -235,7 +236,14 @@ class Service:
         return more
 
     def _settle(self, engine: Engine) -> None:
-        """Texts and commit, when their time has come. A commit that fails stops nothing else."""
+        """Texts and commit, when their time has come; lists at once. A commit that fails stops
+        nothing else."""
+        try:
+            engine.commit_lists()
+        except AuditError as error:
+            self._say(error)
+        for fault in engine.tend_history():
+            self._say(AuditError(fault))
         now = time.monotonic()
         interval = self._settings.audit.interval.total_seconds()
         if engine.unsettled() and self._settle_at is None:
@@ -318,6 +326,8 @@ class Service:
             partial(self._export, engine),
             engine.settle,
             engine.reload,
+            engine.stopped,
+            partial(engine.tend_history, _PATIENCE),
         ):
             try:
                 await self._do(work)

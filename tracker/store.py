@@ -319,6 +319,20 @@ class Store:
             raise self._failure(error) from error
         return more
 
+    def ask_for_check(self) -> None:
+        """Have whoever follows the log compare all tables; it is seen as a change of the state."""
+        with self._transaction():
+            self._db.execute("REPLACE INTO meta VALUES ('check_asked', 1)")
+
+    def check_asked(self) -> bool:
+        """Whether a comparison was asked for and has not been made yet."""
+        return bool(list(self._select("SELECT 1 FROM meta WHERE key = 'check_asked'")))
+
+    def checked(self) -> None:
+        """The comparison was made."""
+        with self._transaction():
+            self._db.execute("DELETE FROM meta WHERE key = 'check_asked'")
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         try:

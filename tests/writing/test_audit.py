@@ -10,7 +10,8 @@ import pytest
 from tests.moments import NOW, after
 from tracker.errors import AuditError
 from tracker.records import Change, ChangeKind, Grant
-from tracker.writing.audit import History, message
+from tracker.writing.audit import History
+from tracker.writing.messages import message
 
 
 @pytest.fixture(autouse=True)

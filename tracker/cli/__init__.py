@@ -26,6 +26,7 @@ _COMMANDS = {
     "revoke": ("tracker.cli.grants", "End the grants of an address or a user at once."),
     "trust": ("tracker.cli.trust", "See, check and change the trusted list."),
     "explain": ("tracker.cli.explain", "Say what the rules make of a session, and why."),
+    "audit": ("tracker.cli.audit", "Say who could send when, and why; check the tables."),
     "top": ("tracker.cli.top", "Show the grants live in a terminal; revoke and extend them."),
     "report": ("tracker.cli.report", "Write a page on who may send, and on what happened."),
     "policy": ("tracker.cli.policy", "Answer Postfix whether a grant is for the sender."),

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from tracker.settings import Settings
     from tracker.store import Store
 
+_PUSH_PATIENCE = 60.0
+"""Seconds that a command waits for a push."""
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -67,6 +70,8 @@ def finish(engine: Engine) -> None:
     if engine.unsettled():
         engine.settle()
     engine.reload()
+    for fault in engine.tend_history(_PUSH_PATIENCE):
+        click.echo(f"popgate: {fault}", err=True)
     if faults:
         raise ExportError("\n".join(faults))
 

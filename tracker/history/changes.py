@@ -33,7 +33,7 @@ class ChangeWriter:
         )
 
     def published(self, kind: str, come: Iterable[str], gone: Iterable[str], now: datetime) -> None:
-        """The live table got and lost addresses."""
+        """The live table got and lost addresses; one that it lost and got again is among both."""
         at = now.timestamp()
         self._db.executemany(
             "UPDATE held SET until = ? WHERE address = ? AND until IS NULL",
@@ -41,24 +41,40 @@ class ChangeWriter:
         )
         self._db.executemany(
             "INSERT OR IGNORE INTO held (address, key, kind, since) VALUES (?, ?, ?, ?)",
-            [(address, address_key(address), kind, at) for address in come],
+            [(address, _key(address), kind, at) for address in come],
         )
 
-    def found_held(self, kind: str, held: Iterable[str], now: datetime) -> None:
-        """What the table holds, when that may be other than was written down: the process before
-        was killed between the one and the other. What it got then, it got when the grant began."""
+    def found_held(self, kind: str, held: Iterable[str], now: datetime) -> list[str]:
+        """What the table holds, which may be other than was written down: then the process before
+        was killed between the one and the other. What the table got so, it got when the grant
+        began. Returns what no kill explains, a line each: somebody edited it."""
         known = {row[0] for row in self._db.execute("SELECT address FROM held WHERE until IS NULL")}
         holds = set(held)
+        if known == holds:
+            return []
+        edits = [
+            f"{address} had a grant, and the table lacked it"
+            for address in sorted(known - holds)
+            if self._began(address) is not None
+        ]
         self.published(kind, (), known - holds, now)
-        for address in holds - known:
-            began = self._db.execute(
-                "SELECT min(began) FROM lives WHERE address = ? AND key = ? AND ended IS NULL",
-                (address, address_key(address)),
-            ).fetchone()[0]
+        for address in sorted(holds - known):
+            began = self._began(address)
+            if began is None:
+                edits.append(f"{address} stood in the table without a grant")
             self._db.execute(
                 "INSERT INTO held (address, key, kind, since) VALUES (?, ?, ?, ?)",
-                (address, address_key(address), kind, began or now.timestamp()),
+                (address, _key(address), kind, began or now.timestamp()),
             )
+        return edits
+
+    def _began(self, address: str) -> float | None:
+        """When the oldest grant of an address began that is in force."""
+        found: float | None = self._db.execute(
+            "SELECT min(began) FROM lives WHERE address = ? AND key = ? AND ended IS NULL",
+            (address, _key(address)),
+        ).fetchone()[0]
+        return found
 
     def happened(self, changes: Iterable[PastChange]) -> None:
         """Changes of lists, settings and tables."""
@@ -80,12 +96,29 @@ class ChangeWriter:
                 (kind, now.timestamp(), digest),
             )
 
+    def latest(self, kind: SnapshotKind) -> bytes | None:
+        """The newest snapshot of a kind."""
+        found = self._db.execute(
+            "SELECT bodies.body FROM snapshots JOIN bodies ON bodies.id = snapshots.body "
+            "WHERE kind = ? ORDER BY time DESC LIMIT 1",
+            (kind,),
+        ).fetchone()
+        return zlib.decompress(found[0]) if found else None
+
     def committed(self, commit: Commit) -> None:
         """A commit of the texts."""
         self._db.execute(
             "REPLACE INTO commits VALUES (?, ?, ?)",
             (commit.id, commit.time.timestamp(), commit.subject),
         )
+
+
+def _key(address: str) -> bytes:
+    """The key of what stands in the table, which may be anything where somebody edited it."""
+    try:
+        return address_key(address)
+    except OSError:
+        return b"?" + address.encode()
 
 
 def _bounded(lines: Iterable[str]) -> str:

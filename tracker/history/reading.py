@@ -181,6 +181,16 @@ class Past:
         )
         return (_moment(rows[0][0]), zlib.decompress(rows[0][1])) if rows else None
 
+    def snapshot_times(
+        self, kind: SnapshotKind, since: datetime, until: datetime
+    ) -> list[datetime]:
+        """When what is in force changed in that time."""
+        rows = self._select(
+            "SELECT time FROM snapshots WHERE kind = ? AND time BETWEEN ? AND ? ORDER BY time",
+            (kind, since.timestamp(), until.timestamp()),
+        )
+        return [_moment(row[0]) for row in rows]
+
     def _select(self, query: str, values: Iterable[Any] = ()) -> Iterator[tuple[Any, ...]]:
         try:
             with closing(self._db.execute(query, tuple(values))) as cursor:

@@ -80,6 +80,7 @@ BOUNDS: dict[str, tuple[timedelta, timedelta]] = {
     "postfix.timeout": (timedelta(seconds=1), timedelta(minutes=5)),
     "postfix.min_reload_interval": (timedelta(0), timedelta(hours=1)),
     "postfix.reread_interval": (timedelta(seconds=5), timedelta(days=1)),
+    "audit.check_interval": (timedelta(0), timedelta(days=1)),
     "audit.interval": (timedelta(seconds=1), timedelta(hours=1)),
     "exports.command_interval": (timedelta(seconds=1), timedelta(hours=1)),
 }

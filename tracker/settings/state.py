@@ -31,6 +31,21 @@ class AuditSettings(Struct, frozen=True, forbid_unknown_fields=True):
             "and renewed expiries go to the table. Between 1s and 1h."
         ),
     ] = Duration(seconds=60)
+    push: Annotated[
+        str,
+        Meta(
+            pattern="^([A-Za-z0-9_.][A-Za-z0-9_./-]*)?$",
+            description="Name of the git remote that each commit is pushed to, such as origin; "
+            "empty: none. A push that fails stops nothing.",
+        ),
+    ] = ""
+    check_interval: Annotated[
+        Duration,
+        Meta(
+            description="How often the tables are compared with what popgate wrote, and put right "
+            "where somebody edited them. At most 1d; 0: at each start alone."
+        ),
+    ] = Duration(minutes=10)
     keep_days: Annotated[
         int,
         Meta(

@@ -70,10 +70,18 @@ class Publisher:
         self._interval = reload_interval
         self._table = f"{kind}:{directory / GRANT_FILES[kind]}"
         self._live: dict[str, int] = {}
+        self._moved: set[str] = set()
         self._reload_wanted = False
         # Stands for a wanted reload, so that the next process knows of it if this one is killed.
         self._reload_mark = directory / ".reload"
         self._next_reload = float("-inf")
+
+    def moves(self) -> tuple[set[str], set[str]]:
+        """The addresses that this process put into the live grant table, or took out of it, since
+        this was last asked: those that stand there now, and all of them."""
+        moved, self._moved = self._moved, set()
+        come = {address for address in moved if address in self._live}
+        return come, moved
 
     def prepare(self) -> None:
         """Make the folder, or make sure that it is safe. Raises PublishError."""
@@ -100,11 +108,18 @@ class Publisher:
                 f"{self._directory}: cannot be written to; the tables stay as they are"
             )
 
-    def match(self, wanted: Mapping[str, int]) -> bool:
+    def match(
+        self,
+        wanted: Mapping[str, int],
+        seen: Callable[[Iterable[str]], None] = lambda _: None,
+    ) -> bool:
         """Compare the grant table with what is wanted and apply the difference alone; True when
-        there was one. A table that is missing or damaged is made anew."""
+        there was one. A table that is missing or damaged is made anew. `seen`: is told which
+        addresses the table held before."""
         live = self._read()
+        seen(live or ())
         if live is None:
+            self._moved |= wanted.keys()
             self._rebuild(wanted)
             self._live = dict(wanted)
             return True
@@ -185,16 +200,18 @@ class Publisher:
         """The monotonic second from which `reload` should be called; None when nothing waits."""
         return self._next_reload if self._reload_wanted else None
 
-    def reload(self, now: float) -> None:
-        """Reload Postfix if a cidr table changed and the last reload is long enough ago.
+    def reload(self, now: float) -> bool:
+        """Reload Postfix if a cidr table changed and the last reload is long enough ago; True when
+        it was reloaded.
 
         A Postfix that does not name the folder yet has nothing to read anew.
         """
         if not self._reload_wanted or now < self._next_reload:
-            return
+            return False
         self._next_reload = now + max(self._interval, _RELOAD_RETRY)  # if this one fails
         try:
-            if self._postfix.names(self._directory) and self._postfix.reload():
+            done = self._postfix.names(self._directory) and self._postfix.reload()
+            if done:
                 log.info("event=reload")
         except PostfixError:
             if os.geteuid() != 0:  # only root can, and has now been told: not again at every start
@@ -203,6 +220,7 @@ class Publisher:
         self._next_reload = now + self._interval
         self._reload_wanted = False
         self._reload_mark.unlink(missing_ok=True)
+        return done
 
     def _want_reload(self) -> None:
         """Before the change that needs it: what is marked for nothing costs a reload."""
@@ -218,22 +236,28 @@ class Publisher:
         gone = set(gone)
         if not put and not gone:
             return
+        moved = {key for key in gone if key in self._live}
+        moved.update(key for key in put if key not in self._live)
         if self.kind == "cidr":
             after = {key: end for key, end in self._live.items() if key not in gone} | {**put}
             self.put_text(grant_table(after))
             self._live = after
+            self._moved |= moved
             return
         if len(put) + len(gone) > _MANY + len(self._live) / 200:
             after = {key: end for key, end in self._live.items() if key not in gone} | {**put}
             self._postfix.replace(self._table, {key: str(end) for key, end in after.items()})
             self._live = after
+            self._moved |= moved
             return
         # Removed first: if the second command fails, the error is on the safe side.
         self._postfix.delete(self._table, sorted(gone))
         for key in gone:
             self._live.pop(key, None)
+        self._moved |= moved & gone
         self._postfix.put(self._table, {key: str(end) for key, end in sorted(put.items())})
         self._live.update(put)
+        self._moved |= moved
 
     def _read(self) -> dict[str, int] | None:
         """What the grant table holds; None when it has to be made anew."""

@@ -93,7 +93,7 @@ class _Visit:
         seen = self._files()
         self._state(seen)
         log = self._try("log", partial(logs.look, self._settings.log, utc_now()))
-        kept = self._tables()
+        kept = self._tables(mail, seen.user_name)
         self._clients(seen, log, kept)
         self._lists(mail)
         return self._found
@@ -119,7 +119,7 @@ class _Visit:
             self._add([judge_mailsystem.unasked(str(error))])
             return None
         self._add(judge_mailsystem.mailsystem(seen))
-        self._add(judge_ports.ports(seen))
+        self._add(judge_ports.ports(seen, self._settings.submission))
         return seen
 
     def _units(self) -> None:
@@ -156,7 +156,7 @@ class _Visit:
         )
         self._add(judge_upkeep.upkeep(self._upkeep, utc_now()))
 
-    def _tables(self) -> Tables | None:
+    def _tables(self, mail: MailSystem | None, user: str) -> Tables | None:
         if self._upkeep.state:  # that is said already
             return None
         pid = self._upkeep.pid
@@ -168,8 +168,10 @@ class _Visit:
             seen = None if again is None else judge_tables.lasting(seen, again)
         if seen is not None:
             folder = str(self._settings.tables.directory)
-            within = self._commit_within()
-            self._add(judge_tables.tables(seen, folder, pid, within, utc_now()))
+            keeper = judge_tables.Keeper(folder, user, pid, self._commit_within())
+            told = mail.tables if mail is not None and mail.names_us else ()
+            unread = frozenset(one.source.removeprefix("proxy:") for one in told if one.fault)
+            self._add(judge_tables.tables(seen, keeper, utc_now(), unread))
         return seen
 
     def _clients(self, seen: Files, log: LogSeen | None, kept: Tables | None) -> None:

@@ -39,7 +39,8 @@ class Service(Struct, frozen=True):
     """A service of smtpd that strangers or users reach, with the parameters in force for it.
 
     `name`: as postconf(1) has it, `smtp/inet`. `overridden`: those of the values that master.cf
-    gives. `answers`: None where it was not asked.
+    gives. `host`: what it is bound to, where master.cf says that. `answers`: None where it was not
+    asked.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Service(Struct, frozen=True):
     port: int | None
     values: Mapping[str, str]
     overridden: frozenset[str] = frozenset()
+    host: str = ""
     answers: Answers | None = None
 
 
@@ -64,7 +66,8 @@ class MailSystem(Struct, frozen=True):
     written there. `wanted`: the tables that popgate keeps for Postfix, each `type:path`; `classes`:
     the restriction classes that its rules need. `warnings`: what postconf says on stderr.
     `running`: None where only root can tell. `old_readers`: for each table that is read once a
-    process, the smtpd processes that began before it last changed.
+    process, the smtpd processes that began before it last changed. `policy`: why the policy service
+    does not answer, empty when it does; None where it is not needed.
     """
 
     names_us: bool
@@ -77,6 +80,7 @@ class MailSystem(Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     running: bool | None = None
     lmdb: bool = True
+    policy: str | None = None
     old_readers: Mapping[str, int] = MappingProxyType({})
 
 

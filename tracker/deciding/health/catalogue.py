@@ -11,6 +11,7 @@ docs/doctor.md tells of each; a test holds it against this table.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Literal
 
@@ -70,6 +71,7 @@ CATALOGUE: Mapping[str, Kind] = {
     "open-relay": _error("anybody can relay with a sender that is on the white list"),
     "classes-missing": _error("Postfix defers all mail over an unknown restriction"),
     "around-us": _error("master.cf replaces the list, so grants do not count on that port"),
+    "policy-silent": _error("with the scope address nobody has a grant then"),
     "table-unreadable": _error("Postfix defers all mail from strangers with 451"),
     "table-not-ours": _error("Postfix reads a table that popgate does not keep"),
     "table-not-read": _warning("what popgate writes there has no effect"),
@@ -77,7 +79,8 @@ CATALOGUE: Mapping[str, Kind] = {
     # Ports
     "port-silent": _error("no mail is taken there"),
     "auth-on-25": _warning("passwords can be guessed on the port that everybody reaches"),
-    "submission-missing": _note("users who can do SMTP AUTH have no port for it"),
+    "submission-missing": _error("the settings want it, and users have no port to send mail by"),
+    "submission-none": _note("users who can do SMTP AUTH have no port for it"),
     "submission-no-tls": _error("clients that insist on TLS, as they should, cannot send"),
     "submission-clear-auth": _error("passwords go over the net in clear text"),
     "submission-no-auth": _error("nobody can log in, so nobody can send"),
@@ -123,7 +126,7 @@ CATALOGUE: Mapping[str, Kind] = {
     # Files
     "config-unreadable": _error("popgate does not start, or leaves out what stands there"),
     "wrong-owner": _error("popgate cannot change it, or somebody else can"),
-    "open-to-others": _error("who can write there commands the mail; who can read can stop expiry"),
+    "open-to-others": _error("who writes there decides who may send; who reads can stop expiry"),
     "disk-full": _error("nothing can be written: grants neither begin nor end"),
     "disk-low": _warning("soon nothing can be written"),
     "uncommitted": _warning("the history does not tell who could send when"),
@@ -147,6 +150,14 @@ def found(code: str, where: str, what: str, mend: str) -> Diagnosis:
     """A finding of that name. Raises KeyError for a name that is not in the catalogue."""
     kind = CATALOGUE[code]
     return Diagnosis(kind.severity, code, where, what, kind.why, mend)
+
+
+def in_maps(user: str, folder: str, command: str) -> str:
+    """git's command for the maps folder, run by root as its owner: git refuses root in another's
+    repository. What it makes is for that user alone."""
+    words = f"umask 077; git -C {shlex.quote(folder)} {command}"
+    own = "" if user == "root" else f"runuser -u {user} -- "
+    return f"{own}sh -c {shlex.quote(words)}"
 
 
 def unseen(where: str, why: str, mend: str = "sudo popgate doctor") -> Diagnosis:

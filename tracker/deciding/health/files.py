@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from tracker.deciding.health.catalogue import Diagnosis, found, unseen
+from tracker.deciding.health.catalogue import Diagnosis, found, in_maps, unseen
 from tracker.facts import Files, History, Place, Room
 
 _OTHERS = 0o077
@@ -21,6 +21,7 @@ _FULL_SHARE, _LOW_SHARE = 0.005, 0.05
 _FULL_BYTES, _LOW_BYTES = 1 << 20, 100 << 20
 _LOCKED = timedelta(minutes=5)
 _SHOWN = 4
+_COMMIT = "add --all && git -C {folder} commit --quiet --message 'changed by hand'"
 
 
 def files(seen: Files, commit_within: timedelta, now: datetime) -> Iterator[Diagnosis]:
@@ -99,19 +100,15 @@ def _left(room: Room) -> str:
 def _history(
     seen: Files, history: History, commit_within: timedelta, now: datetime
 ) -> Iterator[Diagnosis]:
-    # git refuses root in another's repository.
-    who = f"runuser -u {seen.user_name} -- " if seen.user else ""
     folder = seen.maps.path
     late = sorted(name for name, at in history.changed.items() if now - at > commit_within)
     if late:
         names = ", ".join(late[:_SHOWN]) + (f" and {len(late) - _SHOWN} more" if late[4:] else "")
-        quoted = shlex.quote(folder)
         yield found(
             "uncommitted",
             folder,
             f"{names}: changed by hand, and not committed",
-            f"{who}git -C {quoted} add --all && "
-            f"{who}git -C {quoted} commit --message 'changed by hand'",
+            in_maps(seen.user_name, folder, _COMMIT.format(folder=shlex.quote(folder))),
         )
     if history.locked_since is not None and now - history.locked_since > _LOCKED:
         lock = f"{folder}/.git/index.lock"

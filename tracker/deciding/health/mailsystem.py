@@ -45,6 +45,9 @@ def mailsystem(seen: MailSystem) -> Iterator[Diagnosis]:
     for table, count in seen.old_readers.items():
         text = f"{count} smtpd processes began before it last changed"
         yield found("old-readers", table, text, "postfix reload")
+    if seen.policy:
+        text = f"does not answer: {seen.policy}"
+        yield found("policy-silent", "policy service", text, "popgate status; popgate run")
     if seen.running is None:
         yield unseen("Postfix", "only root can tell whether it runs, and since when")
     if not seen.names_us:
@@ -68,11 +71,10 @@ def _lists(seen: MailSystem) -> Iterator[Diagnosis]:
             continue
         lists = {name: service.values.get(name, "") for name in LISTS}
         for one in judge(lists, seen.parameters):
-            if one in said:
-                continue
             own = one.parameter in service.overridden
-            if not own:
-                said.add(one)
+            if not own and one in said:
+                continue
+            said |= set() if own else {one}
             yield _misplaced(one, service, own=own)
 
 

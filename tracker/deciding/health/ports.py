@@ -12,8 +12,11 @@ from msgspec.structs import replace
 from tracker.deciding.health.catalogue import Diagnosis, found
 from tracker.deciding.restrictions import DATA_LIST, Item, flat
 from tracker.facts import Answers, MailSystem, Service
+from tracker.settings import SubmissionSettings
 
 _INSTALL = "popgate install"
+_ENABLE = "popgate config set submission.enabled true && popgate install"
+_PORTS = {"submission": 587, "submissions": 465}
 _END = "smtpd_end_of_data_restrictions"
 _AT_RCPT = tuple(
     f"smtpd_{stage}_restrictions" for stage in ("client", "helo", "sender", "relay", "recipient")
@@ -21,17 +24,24 @@ _AT_RCPT = tuple(
 """The lists that are all asked before a recipient is taken (smtpd_delay_reject)."""
 
 
-def ports(seen: MailSystem) -> Iterator[Diagnosis]:
-    """What is wrong with the ports."""
+def ports(seen: MailSystem, wanted: SubmissionSettings) -> Iterator[Diagnosis]:
+    """What is wrong with the ports. `wanted`: the ports for users that the settings ask for."""
+    roles = {service.role for service in seen.services}
     for service in seen.services:
         # A Postfix that is stopped is said once, and not for each port.
         asked = replace(service, answers=None) if seen.running is False else service
         if service.role == "smtp":
-            yield from _public(asked)
+            yield from _public(asked, users="submission" in roles)
         else:
             yield from _submission(asked, seen)
-    if not any(service.role == "submission" for service in seen.services):
-        yield found("submission-missing", "master.cf", "has no service on port 587", _INSTALL)
+    needed = ("submission", "submissions") if wanted.implicit_tls else ("submission",)
+    for role in needed if wanted.enabled else ():
+        if role not in roles:
+            text = f"has no service on port {_PORTS[role]} ({role})"
+            yield found("submission-missing", "master.cf", text, _INSTALL)
+    if not wanted.enabled and "submission" not in roles:
+        text = "has no service on port 587 (submission)"
+        yield found("submission-none", "master.cf", text, _ENABLE)
 
 
 def _silent(service: Service, answers: Answers) -> Diagnosis:
@@ -40,7 +50,8 @@ def _silent(service: Service, answers: Answers) -> Diagnosis:
     return found("port-silent", f"master.cf: {service.name}", text, mend)
 
 
-def _public(service: Service) -> Iterator[Diagnosis]:
+def _public(service: Service, *, users: bool) -> Iterator[Diagnosis]:
+    """`users`: they have a port of their own, so that this one need not let them log in."""
     answers = service.answers
     if answers is None:
         return
@@ -48,11 +59,12 @@ def _public(service: Service) -> Iterator[Diagnosis]:
         yield _silent(service, answers)
     elif answers.auth or answers.auth_within:
         how = "in clear text" if answers.auth else "behind STARTTLS"
+        off = f"postconf -P {service.name}/smtpd_sasl_auth_enable=no && postfix reload"
         yield found(
             "auth-on-25",
             f"master.cf: {service.name}",
             f"port {service.port} offers AUTH {how}",
-            f"postconf -P {service.name}/smtpd_sasl_auth_enable=no && postfix reload",
+            off if users else _ENABLE,
         )
 
 

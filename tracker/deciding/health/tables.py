@@ -6,13 +6,13 @@ that is being changed is no finding.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from tracker.deciding.health.catalogue import Diagnosis, found
+from tracker.deciding.health.catalogue import Diagnosis, found, in_maps
 from tracker.facts import Tables, TableState
 from tracker.texts import visible
 
@@ -20,6 +20,16 @@ _SHOWN = 4
 _TEXT = "pop_before_smtp.txt"
 RELOAD_WITHIN = timedelta(minutes=2)
 """A reload that failed is tried again after a minute."""
+
+
+class Keeper(Struct, frozen=True):
+    """Whose maps folder it is: `user` by name, `pid` of the popgate that follows the log.
+    `commit_within`: how long the text beside the grant table may lag behind."""
+
+    folder: str
+    user: str = "root"
+    pid: int | None = None
+    commit_within: timedelta = timedelta(seconds=150)
 
 
 def lasting(first: Tables, second: Tables) -> Tables:
@@ -53,30 +63,39 @@ def doubtful(seen: Tables) -> bool:
 
 
 def tables(
-    seen: Tables, folder: str, pid: int | None, commit_within: timedelta, now: datetime
+    seen: Tables,
+    keeper: Keeper,
+    now: datetime,
+    unreadable: frozenset[str] = frozenset(),
 ) -> Iterator[Diagnosis]:
-    """What is wrong with the tables. `pid`: of the popgate that follows the log. `commit_within`:
-    how long the text beside the grant table may lag behind."""
+    """What is wrong with the tables. `unreadable`: those that Postfix could not read, as
+    `type:path`, of which that was said."""
+    folder = keeper.folder
     # A start compares all tables with the ledger; SIGHUP is as good as one.
-    again = f"kill -HUP {pid}" if pid else "popgate once"
+    again = f"kill -HUP {keeper.pid}" if keeper.pid else "popgate once"
     if not seen.there:
         yield found("tables-missing", folder, "does not exist", again)
         return
-    yield from _grants(seen, folder, again)
+    yield from _grants(seen, folder, again, unreadable)
+    said = {source.partition(":")[2] for source in unreadable}
     for one in seen.texts:
+        if one.fault and f"{folder}/{one.name.removesuffix('.lmdb')}" in said:
+            continue
         if one.name != _TEXT:
-            yield from _policy(one, folder, again)
-        elif one.written is None or now - one.written > commit_within:
-            yield from _text(one, folder)
+            yield from _policy(one, keeper, again)
+        elif one.written is None or now - one.written > keeper.commit_within:
+            yield from _text(one, keeper)
     if seen.reload_since is not None and now - seen.reload_since > RELOAD_WITHIN:
         text = f"a reload is due since {seen.reload_since.isoformat(timespec='seconds')}"
         yield found("reload-due", f"{folder}/.reload", text, f"postfix reload && {again}")
 
 
-def _grants(seen: Tables, folder: str, again: str) -> Iterator[Diagnosis]:
+def _grants(
+    seen: Tables, folder: str, again: str, unreadable: frozenset[str]
+) -> Iterator[Diagnosis]:
     grants = seen.grants
     where = f"{seen.kind}:{folder}/{grants.name}"
-    if grants.fault:
+    if grants.fault and where not in unreadable:
         yield found("grants-unreadable", where, grants.fault, again)
     if grants.lacks:
         text = f"lacks {_named(grants.lacks)}, which the ledger grants"
@@ -89,8 +108,8 @@ def _grants(seen: Tables, folder: str, again: str) -> Iterator[Diagnosis]:
         yield found("grant-expired", where, text, "popgate expire")
 
 
-def _policy(one: TableState, folder: str, again: str) -> Iterator[Diagnosis]:
-    where = f"{folder}/{one.name}"
+def _policy(one: TableState, keeper: Keeper, again: str) -> Iterator[Diagnosis]:
+    where = f"{keeper.folder}/{one.name}"
     if one.fault:
         yield found("table-differs", where, one.fault, again)
         return
@@ -101,24 +120,24 @@ def _policy(one: TableState, folder: str, again: str) -> Iterator[Diagnosis]:
     ]
     text = "; ".join(filter(None, parts))
     if text and one.name.endswith(".txt"):
-        yield found("text-behind", where, text, _restore(folder, one.name))
+        yield found("text-behind", where, text, _restore(keeper, one.name))
     elif text:
         yield found("table-differs", where, text, again)
 
 
-def _text(one: TableState, folder: str) -> Iterator[Diagnosis]:
-    where = f"{folder}/{one.name}"
+def _text(one: TableState, keeper: Keeper) -> Iterator[Diagnosis]:
+    where = f"{keeper.folder}/{one.name}"
     parts = [
         one.fault,
         f"lacks {_named(one.lacks)}" if one.lacks else "",
         f"has {_named(one.extra)}" if one.extra else "",
     ]
     if text := "; ".join(filter(None, parts)):
-        yield found("text-behind", where, f"{text}: not as the table", _restore(folder, one.name))
+        yield found("text-behind", where, f"{text}: not as the table", _restore(keeper, one.name))
 
 
-def _restore(folder: str, name: str) -> str:
-    return f"git -C {shlex.quote(folder)} checkout -- {name}"
+def _restore(keeper: Keeper, name: str) -> str:
+    return in_maps(keeper.user, keeper.folder, f"checkout -- {name}")
 
 
 def _named(keys: tuple[str, ...]) -> str:

@@ -39,9 +39,14 @@ def _following(seen: Upkeep, units: dict[str, Unit], now: datetime) -> Iterator[
         mend = "systemctl restart popgate.service; journalctl -u popgate.service -n 50"
         yield found("service-behind", "popgate run", text, mend)
     # Called by cron it does not run between two calls.
-    elif seen.pid is None and (late or _on(units.get(SERVICE))):
+    elif seen.pid is None and (late or _on(units.get(SERVICE)) or not _called(seen)):
         mend = "systemctl enable --now popgate.service" if SERVICE in units else "popgate once"
         yield found("service-down", "popgate run", f"nobody follows the log; {until}", mend)
+
+
+def _called(seen: Upkeep) -> bool:
+    """Whether a crontab has the log read; one that cannot be seen may."""
+    return bool(seen.crontab_unseen) or any(" once" in line for line in seen.crontab)
 
 
 def _on(unit: Unit | None) -> bool:

@@ -103,9 +103,9 @@ def _files(settings: LogSettings, now: datetime) -> Iterable[tuple[Source, bytes
 
 def _absent(pattern: str) -> Source:
     """What keeps a file from being seen: it is not there, or its folder may not be entered."""
-    folder = Path(pattern).parent
-    if not glob.has_magic(pattern) and folder.is_dir() and not os.access(folder, os.X_OK):
-        return Source(pattern, f"{folder} may not be entered")
+    for folder in reversed(Path(pattern).parents):
+        if os.path.isdir(folder) and not os.access(folder, os.X_OK):
+            return Source(pattern, f"{folder} may not be entered")
     return Source(pattern, "nothing matches" if glob.has_magic(pattern) else "", missing=True)
 
 

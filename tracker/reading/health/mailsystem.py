@@ -12,9 +12,11 @@ import os
 import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 from msgspec.structs import replace
 
+from tracker.addresses import canonical, listen_place
 from tracker.deciding.restrictions import LISTS, RELAY_LIST
 from tracker.errors import PostfixError
 from tracker.facts import MailSystem, Role, Service, TableSeen
@@ -68,8 +70,19 @@ def look(settings: Settings, postfix: Postfix) -> MailSystem:
         warnings=tuple(dict.fromkeys(warnings)),
         running=postfix.running() if root else None,
         lmdb=lmdb,
+        policy=_policy(settings, postfix),
         old_readers=old_readers(settings.tables.directory, postfix.master()) if root else {},
     )
+
+
+def _policy(settings: Settings, postfix: Postfix) -> str | None:
+    """What keeps the policy service from answering, where Postfix needs it."""
+    if settings.grants.scope == "ip":
+        return None
+    place = listen_place(settings.policy.listen)
+    if isinstance(place, Path) and not place.is_absolute():
+        place = Path(postfix.value("queue_directory")) / place
+    return ports.ask_policy(place)
 
 
 def _kind(settings: Settings, postfix: Postfix) -> GrantTableType:
@@ -86,7 +99,9 @@ def _parameters(lines: Iterable[str]) -> dict[str, str]:
 def _tables(lines: Iterable[str], folder: str) -> list[str]:
     """The tables in a folder that some lines name, each once."""
     named = (source for line in lines for source in _TABLE.findall(line))
-    return list(dict.fromkeys(one for one in named if one.partition(":")[2].startswith(folder)))
+    return list(
+        dict.fromkeys(one for one in named if one.partition(":")[2].startswith(f"{folder}/"))
+    )
 
 
 def _classes(snippet: str) -> list[str]:
@@ -128,14 +143,16 @@ def _services(
         host, _, port = name.rpartition(":")
         if _LOOPBACK.match(host):
             continue
-        given = dict(overrides.get("smtpd/pass" if command == "postscreen" else f"{name}/inet", {}))
+        place = "smtpd/pass" if command == "postscreen" else f"{name}/inet"
+        given = overrides.get(place, {})
         number, role = _role(port, given)
         yield Service(
-            f"{name}/{kind}",
+            place,
             role,
             number,
             {key: given.get(key, value) for key, value in common.items()},
             frozenset(given.keys() & common.keys()),
+            host.strip("[]"),
         )
 
 
@@ -174,9 +191,9 @@ def _asked(services: list[Service], postfix: Postfix) -> Iterator[Service]:
 
 def _address(service: Service, interfaces: str, protocols: str) -> str:
     """Where it listens, seen from this host: loopback where it listens everywhere."""
-    host = service.name.rpartition("/")[0].rpartition(":")[0].strip("[]")
-    words = [host] if host else interfaces.replace(",", " ").split()
+    words = [service.host] if service.host else interfaces.replace(",", " ").split()
     loopback = "::1" if protocols.strip() == "ipv6" else "127.0.0.1"
-    if {"all", "loopback-only"} & {*words} or not words:
+    if {"all", "loopback-only", "localhost", loopback} & {*words} or not words:
         return loopback
-    return "127.0.0.1" if "127.0.0.1" in words else words[0]
+    # An address where there is one: a name would be asked of DNS.
+    return next(filter(None, map(canonical, words)), words[0])

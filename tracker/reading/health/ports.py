@@ -7,9 +7,11 @@ All ports are asked at the same time: one that hangs delays no other.
 from __future__ import annotations
 
 import smtplib
+import socket
 import ssl
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from tracker.facts import Answers, Role
 
@@ -64,6 +66,25 @@ def _wrapped(address: str, port: int) -> Answers:
             return Answers(auth_within=session.has_extn("auth"))
     except (ssl.SSLError, ConnectionResetError, smtplib.SMTPServerDisconnected) as error:
         return Answers(tls_fault=str(error))
+
+
+def ask_policy(place: tuple[str, int] | Path) -> str:
+    """What keeps a policy service from answering Postfix, empty when it answers: it is asked for an
+    address that nobody has (SMTPD_POLICY_README)."""
+    family = socket.AF_UNIX
+    if isinstance(place, tuple):
+        family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as channel:
+            channel.settimeout(PATIENCE)
+            channel.connect(str(place) if isinstance(place, Path) else place)
+            channel.sendall(b"request=smtpd_access_policy\nclient_address=192.0.2.1\n\n")
+            said = channel.recv(64)
+    except TimeoutError:
+        return f"no answer in {PATIENCE:g} s"
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if said.startswith(b"action=") else "answers something else"
 
 
 def _trusting() -> ssl.SSLContext:

@@ -63,13 +63,14 @@ def grants_check(settings: Settings, kind: GrantTableType) -> str:
     """How Postfix asks for grants: a table, or the policy service for addresses of senders.
 
     A dead, slow or full service is no grant, and its default of 100 s is cut to 3. `try_limit=1`
-    leaves a connection that failed in place (attr_clnt(3), Postfix 3.7), so that all its later
-    requests would fail too: hence one request a connection, and none is kept.
+    leaves a connection that failed in place (attr_clnt(3), Postfix 3.7), so that all later requests
+    would fail on it too: hence one request a connection, and none outlives its SMTP session for
+    longer than a second.
     """
     if settings.grants.scope == "ip":
         return f"check_client_access {kind}:${{popgate_dir}}/{GRANT_FILES[kind]}"
     action = {"not-granted": "DUNNO", "defer": "DEFER_IF_REJECT"}[settings.policy.on_failure]
-    limits = "timeout=3s, try_limit=1, request_limit=1, max_idle=1s"
+    limits = "timeout=3s, try_limit=1, request_limit=1, max_idle=1s, max_ttl=1s"
     service = f"{settings.policy.listen}, default_action={action}, {limits}"
     return f"check_policy_service {{ {service} }}"
 

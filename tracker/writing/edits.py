@@ -8,8 +8,9 @@ from pathlib import Path
 from tracker.errors import PostfixError, PostfixTimeoutError
 from tracker.records import AccessTable, Table
 from tracker.texts import visible
-from tracker.writing.parameters import GRANT_FILES, GrantTableType, access_text
+from tracker.writing.parameters import GRANT_FILES, GrantTableType
 from tracker.writing.postfix import Postfix
+from tracker.writing.render import access_text
 
 _SHOWN = 20
 """Differences of one table that are named."""

@@ -182,11 +182,11 @@ def test_revokes_the_selected_grant_after_a_question(screen: Screen, site: Popga
     screen.shows("203.0.113.5", "203.0.113.6")
     screen.press("\x1b[B")
     screen.press("r")
-    screen.shows("Revoke 203.0.113.6 bob@example.com? y/n")
+    screen.shows("y/n  Revoke 203.0.113.6 bob@example.com?")
     screen.press("n")
     screen.shows("nothing changed", "2 grants")
     screen.press("r")
-    screen.shows("Revoke 203.0.113.6 bob@example.com? y/n")
+    screen.shows("y/n  Revoke 203.0.113.6 bob@example.com?")
     screen.press("y")
     screen.shows("1 grant ended", "- removed")
     assert "203.0.113.6" not in site.command("list").stdout
@@ -220,6 +220,27 @@ def test_what_is_pasted_answers_no_question(screen: Screen, site: Popgate) -> No
     screen.press("n")
     screen.shows("nothing changed", "2 grants")
     assert "203.0.113.5" in site.command("list").stdout
+
+
+def test_says_that_others_keep_the_address_open_and_revokes_them_all(
+    site: Popgate, tmp_path: Path
+) -> None:
+    for user in ("carol@example.com", "dave@example.com"):
+        site.command("allow", "198.51.100.20", "--for", "1m", "--user", user)
+    screen = Screen(site)
+    try:
+        screen.shows("198.51.100.20", "4 grants")
+        screen.press("r")
+        screen.shows("Revoke 198.51.100.20 carol@example.com? (another user keeps")
+        screen.press("n")
+        screen.shows("nothing changed")
+        screen.press("R")
+        screen.shows("Revoke every grant of 198.51.100.20?")
+        screen.press("y")
+        screen.shows("2 grants ended", "2 grants ")
+    finally:
+        screen.close()
+    assert "198.51.100.20" not in site.command("list").stdout
 
 
 @pytest.mark.parametrize("size", [(40, 10), (132, 50), (80, 24), (12, 4)])

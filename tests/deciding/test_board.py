@@ -171,6 +171,14 @@ class TestOrders:
             "extend", SIX, "alice@example.com", 2 * MINUTE + EXTENSION
         )
 
+    def test_revoke_says_how_many_others_keep_the_address_open(self) -> None:
+        made = board(*(grant(FIVE, MINUTE, f"{name}@example.com") for name in "abc"))
+        press(made, "r")
+        assert made.asked == Order("revoke", FIVE, "a@example.com", others=2)
+
+    def test_capital_r_is_about_the_address(self, three: Board) -> None:
+        assert press(three, "R", "y") == Order("revoke", SIX, None)
+
     @pytest.mark.parametrize("key", ["n", "r", "+", "enter", "escape", "q", " "])
     def test_any_other_key_changes_nothing(self, three: Board, key: str) -> None:
         assert press(three, "r", key) is None
@@ -185,7 +193,7 @@ class TestOrders:
         assert order.address == SIX
 
     @given(
-        st.lists(st.sampled_from([*"rsS/jkgGnq?+", "escape", "enter", "up", "down"]), max_size=30)
+        st.lists(st.sampled_from([*"rRsS/jkgGnq?+", "escape", "enter", "up", "down"]), max_size=30)
     )
     def test_no_keys_without_y_give_an_order(self, keys: list[str]) -> None:
         made = board(grant(FIVE, MINUTE), grant(SIX, MINUTE))

@@ -49,6 +49,20 @@ def test_a_recorded_log_tells_who_was_refused_by_which_rule() -> None:
 
 
 @pytest.mark.parametrize(
+    "stamp",
+    [
+        "Nov 24 16:38:04",
+        "2026-11-24T16:38:04.123456+00:00",
+        "2026-11-24T17:38:04+0100",  # journalctl -o short-iso
+        "2026-11-24T16:38:04Z",
+    ],
+)
+def test_each_stamp_of_syslog_and_journalctl_is_read(stamp: str) -> None:
+    (found,) = read(f"{stamp} mail postfix/smtpd[1]: DB62A228962: client=unknown[203.0.113.5]\n")
+    assert found.time.replace(microsecond=0) == datetime(2026, 11, 24, 16, 38, 4, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
     ("line", "outcome"),
     [
         (

@@ -12,6 +12,7 @@ from tracker.cli.common import changing, config_option, settings_of
 
 if TYPE_CHECKING:
     from tracker.deciding.board import Board, Order
+    from tracker.records import Grant
     from tracker.settings import Settings
     from tracker.store import Store
     from tracker.terminal import Terminal
@@ -57,12 +58,15 @@ def _show(terminal: Terminal, settings: Settings, store: Store) -> None:
     from tracker.writing.screen import lines
 
     board = Board()
+    grants: list[Grant] | None = None
     look_at = 0.0
     keys: list[str] = []
     while not terminal.ended and _press(terminal, settings, board, keys):
         begun = time.monotonic()
         if begun >= look_at:
-            board.see(store.grants(), utc_now())
+            if grants is None or store.changed_elsewhere():
+                grants = list(store.grants())
+            board.see(grants, utc_now())
             look_at = begun + max(_EVERY, (time.monotonic() - begun) * _SHARE)
         terminal.draw(lines(board, utc_now(), store.running(), terminal.size()))
         keys = terminal.keys(_EVERY)
@@ -90,13 +94,13 @@ def _carry_out(settings: Settings, order: Order) -> str:
 
     from tracker.errors import PopgateError
 
-    told = io.StringIO()
+    told, done = io.StringIO(), ""
     try:
         with contextlib.redirect_stderr(told), changing(settings) as engine:
             if order.what == "revoke":
                 ended = engine.revoke(order.address, order.user)
                 done = f"{len(ended)} grants ended" if len(ended) != 1 else "1 grant ended"
-            else:
+            elif order.user is not None:
                 grant = engine.allow(order.address, order.user, order.length).grant
                 done = f"{grant.address} may send until {grant.expires:%H:%M:%S} UTC"
     except PopgateError as error:

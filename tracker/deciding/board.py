@@ -45,12 +45,16 @@ class Happened(Struct, frozen=True):
 
 
 class Order(Struct, frozen=True):
-    """What an admin wants done to a grant. `length`: from now on, of an extension."""
+    """What an admin wants done to a grant; of an address, to all of its grants (`user` is None).
+
+    `length`: from now on, of an extension. `others`: users whose grants keep the address open.
+    """
 
     what: Literal["revoke", "extend"]
     address: str
-    user: str
+    user: str | None
     length: timedelta = timedelta(0)
+    others: int = 0
 
 
 class Board:
@@ -58,6 +62,7 @@ class Board:
 
     def __init__(self) -> None:
         self._grants: dict[Key, Grant] | None = None
+        self._rows: list[Grant] | None = None
         self._sorts = list(SORTS)
         self._sort = 0
         self._selected: Key | None = None
@@ -82,7 +87,11 @@ class Board:
         old, self._grants = self._grants, new
         if old is None:
             self._began = now
+            self._rows = None
             return
+        if new == old:
+            return
+        self._rows = None
         for key, grant in new.items():
             before = old.get(key)
             if before is None:
@@ -124,6 +133,11 @@ class Board:
 
     def rows(self) -> list[Grant]:
         """The grants that the filter lets through, in order."""
+        if self._rows is None:
+            self._rows = self._sorted()
+        return self._rows
+
+    def _sorted(self) -> list[Grant]:
         found = [
             one
             for one in self.all.values()
@@ -155,14 +169,16 @@ class Board:
             return asked if key in ("y", "Y") else None
         self.said = ""
         if self.typing:
+            self._rows = None
             self._type(key)
         elif self.helping:
             self.helping = False
         elif key in _MOVES:
             self._move(_MOVES[key], page)
-        elif key in ("r", "+"):
-            self._ask("revoke" if key == "r" else "extend", now)
+        elif key in ("r", "R", "+"):
+            self._ask(key, now)
         else:
+            self._rows = None
             self._set(key)
         return None
 
@@ -195,16 +211,21 @@ class Board:
             one = rows[min(max(place, 0), len(rows) - 1)]
             self._selected = (one.address, one.user)
 
-    def _ask(self, what: Literal["revoke", "extend"], now: datetime) -> None:
+    def _ask(self, key: str, now: datetime) -> None:
         rows = self.rows()
         if not rows:
             self.said = "no grant is selected"
             return
         one = rows[self.selected(rows)]
         self._selected = (one.address, one.user)
-        left = max(one.expires - now, timedelta(0))
-        length = left + EXTENSION if what == "extend" else timedelta(0)
-        self.asked = Order(what, one.address, one.user, length)
+        of_address = sum(address == one.address for address, _ in self.all)
+        if key == "+":
+            length = max(one.expires - now, timedelta(0)) + EXTENSION
+            self.asked = Order("extend", one.address, one.user, length)
+        elif key == "r":
+            self.asked = Order("revoke", one.address, one.user, others=of_address - 1)
+        else:
+            self.asked = Order("revoke", one.address, None)
 
 
 class _Move(Struct, frozen=True):

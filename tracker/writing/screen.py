@@ -21,13 +21,14 @@ _SMALL = 16
 """Lines of a terminal below which no events are shown."""
 _MARKS = {"added": ("+", "green"), "renewed": ("~", "cyan"), "removed": ("-", "red")}
 _SOON = timedelta(minutes=2)
-_KEYS = "q quit  ↑↓ move  s sort  S turn  / filter  r revoke  + extend  ? help"
+_KEYS = "q quit  ↑↓ move  s sort  S turn  / filter  r R revoke  + extend  ? help"
 _HELP = (
     "q            quit",
     "up down j k  select a grant; PgUp PgDn Home End too",
     "s            sort by time left, last login, address, user; S turns the order",
     "/            filter by a part of address or user; Esc takes it away",
     "r            revoke the selected grant, after a question",
+    "R            revoke all grants of its address, after a question",
     "+            let it end 30 minutes later, after a question",
     "",
     "A grant that is revoked comes back with the next login.",
@@ -134,10 +135,15 @@ def _foot(board: Board, now: datetime) -> Text:
 
 
 def _question(asked: Order, now: datetime) -> str:
-    who = f"{asked.address} {printable(asked.user)}"
-    if asked.what == "revoke":
-        return f"Revoke {who}? y/n"
-    return f"Let {who} send until {now + asked.length:%H:%M:%S} UTC? y/n"
+    who = f"{asked.address} {printable(asked.user)}" if asked.user is not None else asked.address
+    if asked.what == "extend":
+        return f"y/n  Let {who} send until {now + asked.length:%H:%M:%S} UTC?"
+    if asked.user is None:
+        return f"y/n  Revoke every grant of {who}?"
+    if asked.others:
+        others = "another user keeps" if asked.others == 1 else f"{asked.others} others keep"
+        return f"y/n  Revoke {who}? ({others} the address open: R)"
+    return f"y/n  Revoke {who}?"
 
 
 def _cut(line: Text, width: int) -> Text:

@@ -52,7 +52,7 @@ def test_writes_a_page_that_its_owner_alone_can_read(site: Popgate, tmp_path: Pa
     text = page.read_text()
     Outline(text)
     assert "203.0.113.5" in text
-    assert "alice@example.com" in text
+    assert "alice<wbr>@example.com" in text
     assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == []
 
 
@@ -109,6 +109,14 @@ def test_a_trusted_list_with_a_mistake_is_said_on_the_page(site: Popgate) -> Non
     assert done.returncode == 0
     assert "It cannot be read." in done.stdout
     assert "300.1.2.3" in done.stdout
+
+
+def test_without_its_extra_it_says_what_to_install(site: Popgate, tmp_path: Path) -> None:
+    (tmp_path / "absent").mkdir()
+    (tmp_path / "absent/svg.py").write_text("raise ModuleNotFoundError('absent', name='svg')\n")
+    done = site.command("report", "-o", "-", PYTHONPATH=str(tmp_path / "absent"))
+    assert done.returncode == 2
+    assert "needs svg: pip install 'popgate[report]'" in done.stderr
 
 
 def test_without_a_state_it_is_an_empty_page(tmp_path: Path, postfix_config: Path) -> None:

@@ -68,6 +68,8 @@ class Board:
         self._selected: Key | None = None
         self._seconds: Counter[int] = Counter()
         self._began: datetime | None = None
+        self.addresses = 0
+        """How many addresses have a grant."""
         self.backwards = False
         self.filter = ""
         self.typing = False
@@ -85,13 +87,13 @@ class Board:
         """All grants as they are now."""
         new = {(one.address, one.user): one for one in grants if one.expires > now}
         old, self._grants = self._grants, new
-        if old is None:
-            self._began = now
-            self._rows = None
-            return
         if new == old:
             return
         self._rows = None
+        self.addresses = len({address for address, _ in new})
+        if old is None:
+            self._began = now
+            return
         for key, grant in new.items():
             before = old.get(key)
             if before is None:
@@ -148,6 +150,8 @@ class Board:
 
     def selected(self, rows: Sequence[Grant]) -> int:
         """Which of the rows is selected; the first where the selected grant is not among them."""
+        if self._selected is None:
+            return 0
         for place, one in enumerate(rows):
             if (one.address, one.user) == self._selected:
                 return place

@@ -22,6 +22,7 @@ from tracker.writing.templates import fill
 
 _LONGEST_NAME = 80
 _LONGEST_LINE = 400
+_LONGEST_UNBROKEN = 18
 _LONG_AGO = timedelta(days=300)
 """From then on a date has its year."""
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
@@ -126,15 +127,18 @@ def size_of(length: int) -> str:
     return f"{length} B"
 
 
-def _shown(name: str) -> str:
-    """A client's word: printable, on one line, and not longer than a table can bear."""
+def _shown(name: str) -> Markup:
+    """A client's word: printable, on one line, and not longer than a table can bear. It is best
+    broken before the @, where it has to be."""
     safe = printable(name)
-    return safe if len(safe) <= _LONGEST_NAME else f"{safe[: _LONGEST_NAME - 1]}…"
+    cut = safe if len(safe) <= _LONGEST_NAME else f"{safe[: _LONGEST_NAME - 1]}…"
+    return escape(cut).replace("@", Markup("<wbr>@"))
 
 
 def _address(text: str) -> Markup:
     """An address that may be broken behind a colon, where it is too long for a screen."""
-    return escape(text).replace(":", Markup(":<wbr>"))
+    wide = len(text) > _LONGEST_UNBROKEN
+    return escape(text).replace(":", Markup(":<wbr>")) if wide else escape(text)
 
 
 FILTERS: Mapping[str, Callable[[Any], str]] = {

@@ -64,9 +64,8 @@ def _head(board: Board, now: datetime, running: int | None) -> Iterator[Text]:
     yield first
     rate = board.rate(now)
     grants = board.all
-    addresses = len({address for address, _ in grants})
     parts = [
-        f"{addresses:,} address{'es' * (addresses != 1)}",
+        f"{board.addresses:,} address{'es' * (board.addresses != 1)}",
         f"{len(grants):,} grant{'s' * (len(grants) != 1)}",
         f"{rate:.1f} logins/min" if rate is not None else "- logins/min",
         f"by {board.sort}{', turned' if board.backwards else ''}",

@@ -14,8 +14,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := postfix postfix-lmdb dovecot-pop3d dovecot-imapd systemd-journal-remote git iproute2 openssl
 
-# What popgate exports to; the tests run them.
-PROGRAMS := rspamd spamassassin opendkim miltertest fail2ban nftables
+# What popgate exports to, and a browser for its report; the tests run them.
+PROGRAMS := rspamd spamassassin opendkim miltertest fail2ban nftables chromium
 
 # What boots machines.
 MACHINES := debootstrap systemd-container

@@ -30,6 +30,7 @@ from tracker.exporting import Exporting
 from tracker.history.lives import Told
 from tracker.history.records import Commit
 from tracker.host import host_name, own_addresses, utc_now
+from tracker.metrics import Metrics, RunMetrics
 from tracker.reading.follow import LogReader
 from tracker.reading.selecting import doubts, forgeable, select
 from tracker.recording import Recording
@@ -58,6 +59,7 @@ _SAID = 20
 _UNCOMMITTED = 50_000
 """Changes that wait to be committed, beyond which only the last of each grant is kept."""
 
+_OUTCOMES: Mapping[str, str] = {"login": "accepted", "failed": "refused"}
 _HEARTBEAT = timedelta(seconds=60)
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -72,11 +74,14 @@ class Engine:
         follow: bool,
         clock: Callable[[], datetime] = utc_now,
         resolver: Resolver | None = None,
+        figures: RunMetrics | None = None,
     ) -> None:
         """`follow`: this process reads the log. One that does not knows nothing of sessions since
         the log was last read. `resolver`: looks up the names of the trusted list; closed with the
-        engine. Raises a PopgateError when the settings name what is not there."""
+        engine. `figures`: where it counts. Raises a PopgateError when the settings name what is not
+        there."""
         self.settings = settings
+        self._figures = figures or RunMetrics(Metrics())
         self._follow = follow
         self._current = False
         self._clock = clock
@@ -208,6 +213,9 @@ class Engine:
                 self._keep(changes, now, self._reader, told)
             else:
                 self._keep(changes, now)
+            for (_, kind), number in told.counts.items():
+                if kind in _OUTCOMES:
+                    self._figures.logins.add(_OUTCOMES[kind], number)
             self._publish(changes)
             return self._reader is not None and self._reader.more()
 
@@ -257,6 +265,7 @@ class Engine:
         for change in changes:
             if isinstance(change, Change):
                 self._unsettled.append(change)
+                self._figures.changes.add(change.kind)
                 _say(change)
 
     # The tables
@@ -450,6 +459,7 @@ class Engine:
     def reload(self) -> None:
         """Reload Postfix when a table needs it and it is time."""
         if self.publisher.reload(time.monotonic()):
+            self._figures.reloads.add("done")
             self._recording.reloaded()
 
     def reread_trusted(self) -> None:

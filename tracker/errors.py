@@ -102,3 +102,9 @@ class RefusedError(PopgateError):
     """Installing would weaken or break mail as things stand; nothing was changed."""
 
     exit_code = USAGE
+
+
+class TerminalError(PopgateError):
+    """A command needs a terminal and has none."""
+
+    exit_code = USAGE

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
 
+    from tracker.status import Status
+
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 3.0)
 """Bounds of a histogram of answers that should take less than a millisecond."""
 
@@ -33,9 +35,9 @@ class Counter:
         self.label = label
         self.values = dict.fromkeys(values, 0)
 
-    def add(self, value: str) -> None:
-        """Once more."""
-        self.values[value] = self.values.get(value, 0) + 1
+    def add(self, value: str, times: int = 1) -> None:
+        """Once more, or so many times."""
+        self.values[value] = self.values.get(value, 0) + times
 
     def snapshot(self) -> dict[str, int]:
         """The counts, by label."""
@@ -138,6 +140,46 @@ class PolicyMetrics:
         )
         self.connections = metrics.gauge("policy_connections", "Connections that are open.")
         self.seconds = metrics.histogram("policy_seconds", "Time from a request to its answer.")
+
+
+class RunMetrics:
+    """What a popgate that follows the log counts. No figure tells of a user or an address.
+
+    Moments are seconds since 1970; 0 stands for never.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.grants = metrics.gauge("grants", "Grants in force: an address and a user each.")
+        self.logins = metrics.counter(
+            "logins", "Logins in the log, accepted or refused.", "outcome", ("accepted", "refused")
+        )
+        self.changes = metrics.counter(
+            "grant_changes",
+            "Grants that came, were renewed, or went.",
+            "kind",
+            ("added", "renewed", "removed"),
+        )
+        self.reloads = metrics.counter(
+            "reloads", "Reloads of Postfix for a cidr table.", "outcome", ("done", "failed")
+        )
+        self.read_until = metrics.gauge(
+            "log_read_timestamp_seconds", "When the log was last read to its end."
+        )
+        self.behind = metrics.gauge("log_sources_behind", "Sources that are being caught up with.")
+        self.waiting = metrics.gauge("log_sources_waiting", "Sources that cannot be read now.")
+        self.written = metrics.gauge(
+            "table_written_timestamp_seconds", "When the table of grants was last written."
+        )
+        self.failing = metrics.gauge(
+            "failing", "1 while a system part fails and is tried again, else 0."
+        )
+
+    def see(self, status: Status) -> None:
+        """What the process tells of itself."""
+        self.grants.value = float(status.grants or 0)
+        self.read_until.value = status.read_until.timestamp() if status.read_until else 0.0
+        self.behind.value = float(len(status.behind))
+        self.waiting.value = float(len(status.waits))
 
 
 class Publication:

@@ -16,6 +16,10 @@ from msgspec import Struct
 from tracker.addresses import IPNetwork
 
 Verdict = Literal["relay", "reject", "pass"]
+Outcome = Literal["taken", "local", "warned", "black", "relay", "submission", "other"]
+"""What Postfix did with a message or recipient. `taken`: it is in the queue. `local`: rule H
+refused, `warned`: would have. `black`: rule B. `relay`: nothing gave the client the right to relay.
+`submission`: no AUTH on 587 or 465. `other`: refused by a rule of the admin's own."""
 ChangeKind = Literal["added", "renewed", "removed"]
 
 MANUAL_SERVICE = "allow"
@@ -272,6 +276,16 @@ class Row(Struct, frozen=True):
     value: str
     entry: ListEntry | None = None
     exempts: bool = False
+
+
+class SmtpLine(Struct, frozen=True, gc=False):
+    """What Postfix logged of one message or recipient. `authenticated`: the client had logged in by
+    SMTP AUTH (told of mail that was taken alone)."""
+
+    time: datetime
+    client: str
+    outcome: Outcome
+    authenticated: bool = False
 
 
 class AccessTable(Struct, frozen=True):

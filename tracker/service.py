@@ -43,7 +43,7 @@ from tracker.errors import (
     StoreError,
 )
 from tracker.host import utc_now
-from tracker.metrics import Metrics, PolicyMetrics, Publication
+from tracker.metrics import Metrics, PolicyMetrics, Publication, RunMetrics
 from tracker.policy.hosting import Hosting
 from tracker.reading.sources.doveadm import who
 from tracker.reading.sources.watch import Watch
@@ -80,6 +80,7 @@ class Service:
         self._engine: Engine
         self._wakes: Callable[[], None] = lambda: None
         self.metrics = Metrics()
+        self._figures = RunMetrics(self.metrics)
         self._hosting = Hosting(lambda: self._engine.answering, PolicyMetrics(self.metrics))
         self._began = utc_now()
         self._told: Status | None = None
@@ -207,6 +208,10 @@ class Service:
         while True:
             await asyncio.sleep(_TELL)
             if self._told is not None:
+                self._figures.see(self._told)
+                self._figures.failing.value = float(bool(self._retry))
+                with contextlib.suppress(FileNotFoundError):
+                    self._figures.written.value = self._engine.publisher.table.stat().st_mtime
                 snapshot = self.metrics.snapshot()
                 status = structs.replace(self._told, told=utc_now(), metrics=snapshot)
                 tell(self._settings.state.directory, "run", status)
@@ -273,6 +278,7 @@ class Service:
         try:
             engine.reload()
         except PostfixError as error:
+            self._figures.reloads.add("failed")
             self._say(error)
 
     def _say(self, error: PopgateError) -> None:
@@ -349,7 +355,7 @@ class Service:
         """The engine for some settings. Names are looked up beside its steps, never in them."""
         resolver = Resolver(settings.trusted, settings.state.directory, self._wakes)
         try:
-            engine = Engine(settings, follow=True, resolver=resolver)
+            engine = Engine(settings, follow=True, resolver=resolver, figures=self._figures)
         except BaseException:
             resolver.close()
             raise

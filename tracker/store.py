@@ -50,10 +50,10 @@ _MIGRATIONS = [
     schema.SCHEMA,
 ]
 """What makes a database of each version from one of the version before; version 0 is empty."""
+_WITH_HISTORY = 3
 _GRANTS = (
     "SELECT address, user, services, first_login, last_login, until, expires, sessions FROM grants"
 )
-_WITH_HISTORY = 3
 _LOCK_TIMEOUT = 60.0
 _ENDED_KEPT = 60.0
 

@@ -6,7 +6,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -81,6 +82,22 @@ def finish(engine: Engine) -> None:
         click.echo(f"popgate: {fault}", err=True)
     if faults:
         raise ExportError("\n".join(faults))
+
+
+@contextmanager
+def changing(settings: Settings) -> Iterator[Engine]:
+    """An engine for an admin's word on grants; a running popgate then takes it up, and exports,
+    texts, commit and reload follow. Raises a PopgateError."""
+    from tracker.engine import Engine
+
+    engine = Engine(settings, follow=False)
+    try:
+        engine.start()
+        yield engine
+        wake(engine.store)
+        finish(engine)
+    finally:
+        engine.close()
 
 
 def wake(store: Store) -> None:

@@ -9,37 +9,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tracker.cli.common import (
+    changing,
     config_option,
-    finish,
     json_option,
     log_to_stderr,
     settings_of,
-    wake,
 )
+from tracker.cli.lengths import Length
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tracker.records import Grant
-
-
-class _Length(click.ParamType[timedelta]):
-    """A time with its unit, as in the configuration."""
-
-    name = "time"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> timedelta:
-        from tracker.config import parse_duration
-
-        try:
-            length = parse_duration(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        if not timedelta(0) < length <= timedelta(days=30):
-            self.fail("expected a time of at most 30d", param, ctx)
-        return length
 
 
 @click.command("list")
@@ -124,14 +105,15 @@ def _print(rows: list[dict[str, Any]]) -> None:
 
 @click.command()
 @click.argument("address")
-@click.option("--for", "length", type=_Length(), default="30m", show_default=True, help="How long.")
+@click.option(
+    "--for", "length", type=Length(30), default="30m", show_default=True, help="How long."
+)
 @click.option("--user", default="-", help="Whose grant it is, for list and history.")
 @config_option
 def allow(address: str, length: timedelta, user: str, config_file: Path) -> None:
     """Let ADDRESS send for some time, by your word: no rule of who earns a grant is asked."""
     from tracker.addresses import require
     from tracker.deciding.owners import NAMELESS
-    from tracker.engine import Engine
 
     log_to_stderr()
     canonical = require(address)
@@ -140,14 +122,8 @@ def allow(address: str, length: timedelta, user: str, config_file: Path) -> None
         raise click.UsageError(
             '--user: with grants.scope = "address" a grant is for the senders of a user: name one'
         )
-    engine = Engine(settings, follow=False)
-    try:
-        engine.start()
+    with changing(settings) as engine:
         grant = engine.allow(canonical, user, length).grant
-        wake(engine.store)
-        finish(engine)
-    finally:
-        engine.close()
     click.echo(f"{grant.address} may send until {grant.expires:%Y-%m-%d %H:%M:%SZ}")
 
 
@@ -158,21 +134,14 @@ def allow(address: str, length: timedelta, user: str, config_file: Path) -> None
 def revoke(address: str | None, user: str | None, config_file: Path) -> None:
     """End the grants of ADDRESS, or of --user, at once. The next login earns a new one."""
     from tracker.addresses import require
-    from tracker.engine import Engine
     from tracker.errors import FINDING
 
     log_to_stderr()
     if address is None and user is None:
         raise click.UsageError("name an ADDRESS, or --user, or both")
     canonical = require(address) if address is not None else None
-    engine = Engine(settings_of(config_file), follow=False)
-    try:
-        engine.start()
+    with changing(settings_of(config_file)) as engine:
         ended = engine.revoke(canonical, user)
-        wake(engine.store)
-        finish(engine)
-    finally:
-        engine.close()
     click.echo(f"{len(ended)} grants ended")
     if not ended:
         raise click.exceptions.Exit(FINDING)

@@ -69,6 +69,8 @@ class Publisher:
         self._postfix = postfix
         self._interval = reload_interval
         self._table = f"{kind}:{directory / GRANT_FILES[kind]}"
+        self.table = directory / (GRANT_FILES[kind] + (".lmdb" if kind == "lmdb" else ""))
+        """The file of the grant table."""
         self._live: dict[str, int] = {}
         self._moved: set[str] = set()
         self._reload_wanted = False

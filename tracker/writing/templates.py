@@ -1,11 +1,12 @@
 """The templates of all texts that popgate writes.
 
 A template that asks for a value it is not given fails here (StrictUndefined), never in the program
-that reads the text.
+that reads the text. In a page (`.html.j2`) every value is escaped.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,15 @@ from typing import Any
 import jinja2
 
 
-def fill(template: str, **values: Any) -> str:
-    """The text that a template gives for these values."""
-    return _environment().get_template(template).render(**values)
+def fill(
+    template: str, filters: Mapping[str, Callable[[Any], str]] | None = None, /, **values: Any
+) -> str:
+    """The text that a template gives for these values, with these filters to show them."""
+    environment = _environment()
+    if filters:
+        environment = environment.overlay()
+        environment.filters = {**environment.filters, **filters}
+    return environment.get_template(template).render(**values)
 
 
 @cache
@@ -26,7 +33,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,
+        autoescape=lambda name: name is not None and name.endswith(".html.j2"),
     )
 
 

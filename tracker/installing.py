@@ -18,7 +18,7 @@ from tracker.deciding.rehearsed import FOREIGN
 from tracker.errors import InstallError, PopgateError, PostfixError, RefusedError
 from tracker.records import Edit, PostfixSetup, SmtpAnswer
 from tracker.settings import PostfixSettings, Settings
-from tracker.survey import Survey, survey
+from tracker.surroundings import Survey, survey
 from tracker.trying import Say, domain, try_out
 from tracker.writing import editing
 from tracker.writing.asking import ask_running

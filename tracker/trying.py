@@ -14,7 +14,7 @@ from tracker.deciding.rehearsed import FOREIGN, Case
 from tracker.errors import InstallError, RefusedError
 from tracker.records import PostfixSetup, SmtpAnswer
 from tracker.settings import PostfixSettings
-from tracker.survey import Survey
+from tracker.surroundings import Survey
 from tracker.writing import editing
 from tracker.writing.asking import Question
 from tracker.writing.parameters import GRANT_FILES

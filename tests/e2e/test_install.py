@@ -16,6 +16,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -96,6 +97,7 @@ class Host:
         services: str = "",
         settings: str = "",
         extra: dict[str, str] | None = None,
+        command: Literal["smtpd", "postscreen"] = "smtpd",
     ) -> None:
         self.wire = wire
         self.folder = folder
@@ -121,6 +123,7 @@ class Host:
                 },
                 services.replace("{folder}", str(folder)),
                 port=25,
+                command=command,
                 options=options.replace("{folder}", str(folder)),
             )
         )
@@ -234,6 +237,29 @@ def test_lists_in_master_cf_and_the_admins_submission_port(
     assert host.files() == host.before
 
 
+POSTSCREEN = """
+postscreen_greet_wait = 1s
+postscreen_access_list = permit_mynetworks
+smtpd_recipient_restrictions = permit_sasl_authenticated, permit_mynetworks,
+    check_client_access cidr:{folder}/listed, reject_invalid_helo_hostname,
+    reject_unauth_destination
+smtpd_sender_restrictions = reject_authenticated_sender_login_mismatch, permit_mynetworks,
+    permit_sasl_authenticated, reject_unlisted_sender
+smtpd_data_restrictions = reject_unauth_pipelining, permit
+"""
+
+
+def test_behind_postscreen(folder: Path, wire: Wire, stack: ExitStack) -> None:
+    services = f"smtpd pass - - n - - smtpd\n{OVERRIDES}dnsblog unix - - n - 0 dnsblog\n"
+    host = Host(folder, wire, stack, POSTSCREEN, services=services, command="postscreen")
+    host.does("install")
+    host.works()
+    assert b"check_client_access" in host.files()[1]
+    assert b"permit_sasl_authenticated,$popgate_clients" in host.files()[1]
+    host.does("uninstall")
+    assert host.files() == host.before
+
+
 def test_an_admin_s_edit_since_stays(folder: Path, wire: Wire, stack: ExitStack) -> None:
     host = Host(folder, wire, stack, SHAPES["hardened, over several lines"])
     before = host.setup()
@@ -335,7 +361,7 @@ def test_an_install_that_is_killed_while_it_tries_leaves_nothing_that_others_cou
     process.wait()
     pid = int((found[0] / "pid/master.pid").read_text())
     try:
-        assert b"-e\x00120\x00" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        assert b"-e\x00240\x00" in Path(f"/proc/{pid}/cmdline").read_bytes()
         speak = f"import socket; socket.socket(1).connect({str(found[0] / 'private/real')!r})"
         done = subprocess.run(
             ["/usr/bin/env", "python3", "-c", speak],

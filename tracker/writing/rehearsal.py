@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
@@ -30,7 +31,7 @@ from tracker.writing.parameters import GRANT_FILES, GrantTableType
 from tracker.writing.postfix import Postfix
 from tracker.writing.saved import FILES, FOLDER, digest
 
-_LIFE = 120
+_LIFE = 240
 """Seconds after which its master ends."""
 _PREFIX = "popgate-rehearsal-"
 _START = 15.0
@@ -136,7 +137,10 @@ class Rehearsal:
         process = self._of(run / "config").master(_LIFE)
         try:
             self._wait(run, smtpds)
-            answers = [ask(run / "queue/private" / one.service, one) for one in questions]
+            with ThreadPoolExecutor(len(questions)) as pool:
+                answers = list(
+                    pool.map(lambda one: ask(run / "queue/private" / one.service, one), questions)
+                )
         finally:
             process.terminate()
             try:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 from lab.network import Wire
 from lab.processes import Server, run
@@ -45,7 +46,7 @@ smtpd_hard_error_limit = 100000
 smtpd_junk_command_limit = 100000
 """
 _MASTER = """
-{port} inet n - n - - smtpd
+{port} inet n - n - {limit} {command}
 {options}pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
@@ -81,10 +82,12 @@ class Postfix(Server):
         *,
         port: int | None = None,
         options: str = "",
+        command: Literal["smtpd", "postscreen"] = "smtpd",
     ) -> None:
         """`extra` goes into main.cf behind the snippet. `services` goes into master.cf; those named
         in it as submission and submissions listen on `ports`, not on 587 and 465, unless `port` is
-        25: then everything is where it is on a mail host. `options`: lines of the smtpd's own."""
+        25: then everything is where it is on a mail host. `command`: what listens there; `options`:
+        lines of its own."""
         self._folder = folder
         self._wire = wire
         self._snippet = snippet
@@ -93,6 +96,7 @@ class Postfix(Server):
         self.log = folder / "postfix.log"
         self.port = port or wire.free_port()
         self._options = options
+        self._command = command
         self._services = services
         self.ports = {25: self.port}
         for service, name in ((587, "submission"), (465, "submissions")):
@@ -152,7 +156,10 @@ class Postfix(Server):
                     flags=re.M,
                 )
         master = _MASTER.format(
-            port="smtp" if self.port == 25 else self.port, options=self._options
+            port="smtp" if self.port == 25 else self.port,
+            limit="1" if self._command == "postscreen" else "-",
+            command=self._command,
+            options=self._options,
         )
         (self.config / "master.cf").write_text(master + services)
         for file in (self.config / "main.cf", self.config / "master.cf"):

@@ -5,14 +5,18 @@ Postfix listens on port 25 of a network namespace, and popgate runs there.
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import smtplib
 import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -21,7 +25,7 @@ from lab.dovecot import Dovecot
 from lab.network import Wire
 from lab.popgate import Popgate
 from lab.postfix import Postfix, certificate
-from lab.processes import wait_for
+from lab.processes import alive, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("servers_allowed")]
 
@@ -93,6 +97,7 @@ class Host:
         services: str = "",
         settings: str = "",
         extra: dict[str, str] | None = None,
+        command: Literal["smtpd", "postscreen"] = "smtpd",
     ) -> None:
         self.wire = wire
         self.folder = folder
@@ -118,6 +123,7 @@ class Host:
                 },
                 services.replace("{folder}", str(folder)),
                 port=25,
+                command=command,
                 options=options.replace("{folder}", str(folder)),
             )
         )
@@ -231,6 +237,29 @@ def test_lists_in_master_cf_and_the_admins_submission_port(
     assert host.files() == host.before
 
 
+POSTSCREEN = """
+postscreen_greet_wait = 1s
+postscreen_access_list = permit_mynetworks
+smtpd_recipient_restrictions = permit_sasl_authenticated, permit_mynetworks,
+    check_client_access cidr:{folder}/listed, reject_invalid_helo_hostname,
+    reject_unauth_destination
+smtpd_sender_restrictions = reject_authenticated_sender_login_mismatch, permit_mynetworks,
+    permit_sasl_authenticated, reject_unlisted_sender
+smtpd_data_restrictions = reject_unauth_pipelining, permit
+"""
+
+
+def test_behind_postscreen(folder: Path, wire: Wire, stack: ExitStack) -> None:
+    services = f"smtpd pass - - n - - smtpd\n{OVERRIDES}dnsblog unix - - n - 0 dnsblog\n"
+    host = Host(folder, wire, stack, POSTSCREEN, services=services, command="postscreen")
+    host.does("install")
+    host.works()
+    assert b"check_client_access" in host.files()[1]
+    assert b"permit_sasl_authenticated,$popgate_clients" in host.files()[1]
+    host.does("uninstall")
+    assert host.files() == host.before
+
+
 def test_an_admin_s_edit_since_stays(folder: Path, wire: Wire, stack: ExitStack) -> None:
     host = Host(folder, wire, stack, SHAPES["hardened, over several lines"])
     before = host.setup()
@@ -312,6 +341,47 @@ def test_an_install_that_is_killed_between_two_edits_is_gone_on_with_or_undone(
     assert not (host.postfix.config / "popgate.saved").exists()
 
 
+def test_an_install_that_is_killed_while_it_tries_leaves_nothing_that_others_could_use(
+    folder: Path, wire: Wire, stack: ExitStack
+) -> None:
+    """Its own Postfix takes any client's word for who they are: so only root and Postfix's user may
+    speak with it, and it ends by itself."""
+    host = Host(folder, wire, stack)
+    process = host.process("install")
+    pattern = f"popgate-rehearsal-{process.pid}-*/run-*/queue"
+    found: list[Path] = []
+
+    def started() -> bool:
+        found[:] = [one for one in temporary.glob(pattern) if (one / "private/real").exists()]
+        return bool(found)
+
+    temporary = Path(tempfile.gettempdir())
+    wait_for("its own Postfix", started, 60)
+    process.kill()
+    process.wait()
+    pid = int((found[0] / "pid/master.pid").read_text())
+    try:
+        assert b"-e\x00240\x00" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        speak = f"import socket; socket.socket(1).connect({str(found[0] / 'private/real')!r})"
+        done = subprocess.run(
+            ["/usr/bin/env", "python3", "-c", speak],
+            user="nobody",
+            group="nogroup",
+            extra_groups=[],
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "PermissionError" in done.stderr
+        assert host.files() == host.before
+    finally:
+        os.kill(pid, signal.SIGTERM)
+    wait_for("its end", lambda: not alive(pid))
+    host.does("install")
+    assert not list(temporary.glob(f"popgate-rehearsal-{process.pid}-*"))
+
+
 def test_the_commands_of_a_dry_run_do_the_same_when_they_are_pasted(
     folder: Path, wire: Wire, stack: ExitStack
 ) -> None:
@@ -336,7 +406,7 @@ def test_without_a_running_postfix_and_without_lmdb(
     host.postfix.stop()
     said = host.does("install")
     assert "asked: a granted address" in said
-    assert "cidr tables are used" in said
+    assert "each login costs a reload" in said
     assert "Postfix is not running, so it was not asked" in said
     host.popgate.file.write_text(host.popgate.file.read_text() + "[nonsense]\n")
     host.does("uninstall")

@@ -36,7 +36,7 @@ class Objection(Struct, frozen=True):
 class Circumstances(Struct, frozen=True):
     """What counts besides main.cf and master.cf.
 
-    `indexed`: Postfix has lmdb. `submission`: submission.enabled. `refuses_local`:
+    `indexed`: grants are in an lmdb table. `submission`: submission.enabled. `refuses_local`:
     local_senders.reject, not with action = "warn". `mynetworks`: in order, `!` as False. `absent`:
     files that are named for TLS or AUTH and are not there. `taken`: submission ports where another
     program than Postfix listens.
@@ -88,8 +88,8 @@ def _hosts(setup: PostfixSetup, known: Circumstances) -> Iterator[Objection]:
         yield Objection(refuses=False, text=text)
     if not known.indexed:
         text = (
-            "Postfix has no lmdb tables, so cidr tables are used: each login costs a reload "
-            "(apt-get install postfix-lmdb)"
+            "grants are kept in a cidr table, so each login costs a reload; lmdb needs none "
+            "(apt-get install postfix-lmdb; postfix.table)"
         )
         yield Objection(refuses=False, text=text)
     for network, wanted in known.mynetworks:

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from tracker.records import SmtpAnswer
 
-_PATIENCE = 30.0
+_PATIENCE = 100.0
 """Seconds for one answer: a blocklist or a policy service may be slow."""
 
 

@@ -13,9 +13,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
@@ -29,7 +31,7 @@ from tracker.writing.parameters import GRANT_FILES, GrantTableType
 from tracker.writing.postfix import Postfix
 from tracker.writing.saved import FILES, FOLDER, digest
 
-_LIFE = 120
+_LIFE = 240
 """Seconds after which its master ends."""
 _PREFIX = "popgate-rehearsal-"
 _START = 15.0
@@ -135,10 +137,16 @@ class Rehearsal:
         process = self._of(run / "config").master(_LIFE)
         try:
             self._wait(run, smtpds)
-            answers = [ask(run / "queue/private" / one.service, one) for one in questions]
+            with ThreadPoolExecutor(len(questions)) as pool:
+                answers = list(
+                    pool.map(lambda one: ask(run / "queue/private" / one.service, one), questions)
+                )
         finally:
             process.terminate()
-            process.wait()
+            try:
+                process.wait(_START)
+            except subprocess.TimeoutExpired:
+                process.kill()
         return answers, _complaints(run / "log")
 
     def _prepare(self, run: Path, smtpds: Mapping[str, Mapping[str, str]]) -> None:
@@ -185,7 +193,7 @@ class Rehearsal:
             time.sleep(0.02)
 
     def _copy(self, source: Path, target: Path) -> None:
-        target.mkdir()
+        target.mkdir(mode=0o700)  # main.cf may hold what others shall not read
         for entry in source.iterdir():
             if entry.name in FILES:
                 shutil.copy(entry, target / entry.name)

@@ -72,7 +72,7 @@ def crontabs(patterns: Iterable[str] = _CRONTABS) -> tuple[tuple[str, ...], str]
     unseen = ""
     for pattern in patterns:
         folder = Path(pattern).parent
-        if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
+        if os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK):
             unseen = f"{folder}: only root may read the crontabs there"
         for file in sorted(folder.glob(Path(pattern).name)):
             try:

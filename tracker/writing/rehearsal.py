@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -101,6 +102,10 @@ class Rehearsal:
         """Run an edit on the copy; the digest of each file's lines then."""
         self.postfix.edit(arguments)
         _age(self._config)
+        return self.state()
+
+    def state(self) -> dict[str, str]:
+        """The digest of each file's lines."""
         return {name: digest((self._config / name).read_bytes(), ordered=False) for name in FILES}
 
     def tables(self, real: Path, kind: GrantTableType, trusted: str, granted: str) -> Path:
@@ -134,7 +139,10 @@ class Rehearsal:
             answers = [ask(run / "queue/private" / one.service, one) for one in questions]
         finally:
             process.terminate()
-            process.wait()
+            try:
+                process.wait(_START)
+            except subprocess.TimeoutExpired:
+                process.kill()
         return answers, _complaints(run / "log")
 
     def _prepare(self, run: Path, smtpds: Mapping[str, Mapping[str, str]]) -> None:
@@ -181,7 +189,7 @@ class Rehearsal:
             time.sleep(0.02)
 
     def _copy(self, source: Path, target: Path) -> None:
-        target.mkdir()
+        target.mkdir(mode=0o700)  # main.cf may hold what others shall not read
         for entry in source.iterdir():
             if entry.name in FILES:
                 shutil.copy(entry, target / entry.name)

@@ -24,7 +24,7 @@ _BOOTED = Path("/run/systemd/system")
 
 _SECONDS = 5
 _CRONTABS = ("/etc/crontab", "/etc/cron.d/*", "/var/spool/cron/crontabs/*", "/var/spool/cron/*")
-_CALLS = re.compile(r"^[^#\n]*\bpopgate\s[^\n]*\b(?:once|expire)\b[^\n]*$", re.MULTILINE)
+_CALLS = re.compile(r"^[^#\n]*\bpopgate +(?:once|expire)\b[^\n]*$", re.MULTILINE)
 
 
 def units() -> tuple[Unit, ...] | None:

@@ -48,7 +48,7 @@ _OWN = re.compile(
     r"[^;&|'>]*?(\s*)(?=[;&|'>]|$)"
 )
 
-_PATIENCE = Duration(seconds=5)
+_PATIENCE = Duration(seconds=3)
 """What a command of Postfix may take, at most."""
 _LOOK_AGAIN = 1.0
 _SLACK = timedelta(seconds=30)
@@ -156,7 +156,7 @@ class _Visit:
     def _state(self, seen: Files) -> None:
         try:
             state = upkeep.state(self._settings.state.directory)
-        except StoreError as error:
+        except (StoreError, OSError) as error:
             if os.geteuid() != seen.user:
                 self._add([unseen("state", str(error))])
                 return

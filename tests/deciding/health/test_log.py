@@ -97,6 +97,17 @@ def test_what_the_admin_excluded_is_no_fault() -> None:
     assert not list(log(GOOD, LogSettings(), policy, "popgate", NOW))
 
 
+def test_while_nothing_is_logged_auto_names_the_format_that_may_be_meant_alone() -> None:
+    """All formats are tried then, also those that anyone can forge."""
+    doubtful = Format("popa3d", doubt="Anyone.")
+    auto = LogSettings(format="auto")
+    nothing = LogSeen((READ,), (Format("dovecot"), doubtful))
+    assert codes(nothing, auto) == ["log-without-logins"]
+    some, more = Format("uw", 0, 1, ("a",)), Format("dovecot", 0, 5, ("b",))
+    found = list(log(LogSeen((READ,), (some, more, doubtful)), auto, POLICY, "popgate", NOW))
+    assert [(one.code, one.where) for one in found] == [("log-not-understood", "format dovecot")]
+
+
 def test_a_users_name_cannot_break_the_line() -> None:
     seen = LogSeen((READ,), (DOVECOT,), (login("10.0.0.1", user="x\n\x1b[2Jerror: y"),))
     (found,) = log(seen, LogSettings(), POLICY, "popgate", NOW)

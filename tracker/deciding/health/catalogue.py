@@ -160,6 +160,12 @@ def in_maps(user: str, folder: str, command: str) -> str:
     return f"{own}sh -c {shlex.quote(words)}"
 
 
+def remake(path: str, fault: str, command: str) -> str:
+    """What mends a table that Postfix could not read: `command`, unless somebody holds a lock on
+    it, who has to be known first."""
+    return f"fuser -v {shlex.quote(path)}*" if "killed after" in fault else command
+
+
 def unseen(where: str, why: str, mend: str = "sudo popgate doctor") -> Diagnosis:
     """What could not be looked at: neither fine nor wrong."""
     return found("not-checked", where, f"could not check: {why}", mend)

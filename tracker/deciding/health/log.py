@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from tracker.deciding.health.catalogue import Diagnosis, found
@@ -15,6 +15,8 @@ from tracker.facts import Format, LogSeen, Source
 from tracker.records import Login
 from tracker.settings import LogSettings
 from tracker.texts import printable, visible
+
+AUTO = "auto"
 
 STALE = timedelta(days=3)
 """A log that nobody wrote to for so long is no longer the log."""
@@ -42,7 +44,7 @@ def log(
         yield found(
             "log-format-bad", f"log.format = {settings.format}", seen.fault, "popgate formats"
         )
-    for one in seen.formats:
+    for one in _meant(seen.formats, settings):
         yield from _format(one, settings)
     if seen.dovecot_unread:
         text = f"{user} cannot ask doveconf: {visible(seen.dovecot_unread)}"
@@ -93,6 +95,15 @@ def _stale(seen: LogSeen, now: datetime) -> Iterator[Diagnosis]:
         names = ", ".join(source.name for source in read)
         text = f"the last line is of {_stamp(last)}"
         yield found("log-stale", names, text, "doveadm log find; popgate config show | grep units")
+
+
+def _meant(formats: tuple[Format, ...], settings: LogSettings) -> Iterable[Format]:
+    """The formats that the log may be in. While it shows no login, `auto` stands for all that there
+    are: then it is the one whose words are met most, if any are."""
+    if settings.format != AUTO or any(one.logins for one in formats):
+        return formats
+    met = [one for one in formats if one.not_understood]
+    return sorted(met, key=lambda one: -one.not_understood)[:1]
 
 
 def _format(one: Format, settings: LogSettings) -> Iterator[Diagnosis]:

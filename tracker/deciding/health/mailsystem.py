@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from tracker.deciding.health.catalogue import Diagnosis, found, unseen
+from tracker.deciding.health.catalogue import Diagnosis, found, remake, unseen
 from tracker.deciding.kinds import kind_of
 from tracker.deciding.placement import Misplaced, judge
 from tracker.deciding.restrictions import LISTS, items
@@ -103,7 +103,8 @@ def _tables(seen: MailSystem) -> Iterator[Diagnosis]:
             )
             yield found("table-not-ours", table.source, text, INSTALL)
         elif table.fault:
-            mend = "popgate once && postfix reload"
+            path = table.source.partition(":")[2]
+            mend = remake(path, table.fault, "popgate once && postfix reload")
             yield found("table-unreadable", table.source, table.fault, mend)
     for source in seen.wanted:
         if _bare(source) not in named:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tracker.deciding.health.catalogue import Diagnosis, found, in_maps
+from tracker.deciding.health.catalogue import Diagnosis, found, in_maps, remake
 from tracker.facts import Tables, TableState
 from tracker.texts import visible
 
@@ -96,7 +96,8 @@ def _grants(
     grants = seen.grants
     where = f"{seen.kind}:{folder}/{grants.name}"
     if grants.fault and where not in unreadable:
-        yield found("grants-unreadable", where, grants.fault, again)
+        mend = remake(where.partition(":")[2], grants.fault, again)
+        yield found("grants-unreadable", where, grants.fault, mend)
     if grants.lacks:
         text = f"lacks {_named(grants.lacks)}, which the ledger grants"
         yield found("grant-missing", where, text, again)

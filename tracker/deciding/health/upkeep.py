@@ -60,7 +60,7 @@ def _following(seen: Upkeep, units: dict[str, Unit], now: datetime) -> Iterator[
 
 def _called(seen: Upkeep) -> bool:
     """Whether a crontab has the log read; one that cannot be seen may."""
-    return bool(seen.crontab_unseen) or any(" once" in line for line in seen.crontab)
+    return bool(seen.crontab_unseen) or any("popgate once" in line for line in seen.crontab)
 
 
 def _on(unit: Unit | None) -> bool:

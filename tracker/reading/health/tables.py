@@ -104,8 +104,7 @@ def _policy(
     """The tables that no login changes. Those that hang on what Postfix says of itself may lag
     behind main.cf for `postfix.reread_interval`."""
     folder = settings.tables.directory
-    (configuration,), _ = postfix.postconf("-h", "config_directory")
-    changed = _written(Path(configuration.strip(), "main.cf"))
+    changed = _written(postfix.folder() / "main.cf")
     if changed is not None and now - changed < settings.postfix.reread_interval + _JUST_ENDED:
         return [
             _compared(folder / one.name, one) for one in policy_texts(settings, rules, kind)[:1]

@@ -24,7 +24,7 @@ _BOOTED = Path("/run/systemd/system")
 
 _SECONDS = 5
 _CRONTABS = ("/etc/crontab", "/etc/cron.d/*", "/var/spool/cron/crontabs/*", "/var/spool/cron/*")
-_CALLS = re.compile(r"^[^#\n]*\bpopgate\s[^\n]*\b(?:once|expire)\b[^\n]*$", re.MULTILINE)
+_CALLS = re.compile(r"^[^#\n]*\bpopgate +(?:once|expire)\b[^\n]*$", re.MULTILINE)
 
 
 def units() -> tuple[Unit, ...] | None:
@@ -72,7 +72,7 @@ def crontabs(patterns: Iterable[str] = _CRONTABS) -> tuple[tuple[str, ...], str]
     unseen = ""
     for pattern in patterns:
         folder = Path(pattern).parent
-        if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
+        if os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK):
             unseen = f"{folder}: only root may read the crontabs there"
         for file in sorted(folder.glob(Path(pattern).name)):
             try:

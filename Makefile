@@ -7,6 +7,9 @@
 # make torture  rotates logs a thousand times each way, under load; some minutes
 
 PYTHON ?= python3
+
+# Tests run side by side, a module a worker; they wait for servers more than they work.
+JOBS ?= $(shell expr $$(nproc) + 1)
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := postfix postfix-lmdb dovecot-pop3d dovecot-imapd systemd-journal-remote git iproute2 openssl
@@ -47,7 +50,7 @@ demo: setup
 	@$(BIN)/python -m lab.demo
 
 test: setup programs lint
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadscope
 
 acceptance: setup deb
 	@lab/install-servers $(MACHINES)

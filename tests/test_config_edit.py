@@ -113,7 +113,7 @@ class TestSet:
         assert site.file.stat().st_ino == before.st_ino
 
     def test_a_file_that_is_not_there_is_exit_2(self, site: Popgate) -> None:
-        site.file.unlink()
+        site.file = site.file.parent / "none/popgate.toml"
         done = site.command("config", "set", "grants.window", "10m")
         assert (done.returncode, done.stderr) == (
             2,

@@ -17,7 +17,7 @@ from tests.conftest import require
 from tests.moments import login_line
 from tracker import config
 from tracker.deciding.trusted import parse
-from tracker.survey import Chosen
+from tracker.surveyed import Chosen
 from tracker.writing import setup
 
 NEW = "dovecot_config_version = 2.4.0\ndovecot_storage_version = 2.4.0\n"
@@ -80,7 +80,7 @@ def test_what_it_writes_is_good_and_says_why(host: Host) -> None:
     assert done.stdout.splitlines()[-3:] == [
         f"{host.trusted}: written",
         f"{host.file}: written",
-        "now: popgate config check",
+        "now: popgate config check, then popgate install",
     ]
     checked = host.popgate("config", "check")
     assert (checked.returncode, checked.stdout.splitlines()) == (
@@ -130,6 +130,8 @@ def test_print_writes_nothing_and_what_it_prints_is_the_file(host: Host) -> None
     assert not host.file.parent.exists()
     assert "found    Dovecot" in done.stderr
     assert config.parse(done.stdout, "printed").log.files == (host.log,)
+    assert host.init("--dry-run").stdout == done.stdout
+    assert not host.file.parent.exists()
     host.init()
     assert host.file.read_text() == done.stdout
 
@@ -156,6 +158,24 @@ def test_a_dovecot_that_cannot_be_read_safely_is_said(host: Host) -> None:
     done = host.init()
     assert done.returncode == 0
     assert "missing  Dovecot's log cannot be read as it is set: login_log_format_e" in done.stdout
+
+
+def test_a_doveconf_that_fails_is_one_line_and_the_file_is_good_all_the_same(host: Host) -> None:
+    host.dovecot.write_text("nonsense\n")
+    done = host.init()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("missing  doveconf failed: ") == 1
+    assert host.popgate("config", "check").returncode == 0
+
+
+def test_no_postfix_in_the_folder_is_one_line_and_the_file_is_good_all_the_same(
+    host: Host,
+) -> None:
+    (host.postfix / "main.cf").unlink()
+    done = host.init()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("missing  no Postfix to be asked: ") == 1
+    assert host.popgate("config", "check").returncode == 0
 
 
 def test_a_folder_that_cannot_be_written_to_is_one_line_and_exit_3(host: Host) -> None:

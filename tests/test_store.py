@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import datetime
@@ -16,7 +18,7 @@ import pytest
 from tests.moments import NOW, after
 from tracker.errors import StoreError
 from tracker.records import Change, Ended, Grant, Position, Session
-from tracker.store import Store
+from tracker.store import Store, running
 
 GRANT = Grant(
     "203.0.113.5",
@@ -111,6 +113,22 @@ def test_only_one_process_follows_the_log(store: Store, open_store: Callable[[],
     store.close()
     assert other.running() is None
     assert other.claim() is None
+
+
+def test_one_that_only_looks_who_is_at_work_is_not_taken_for_it(
+    store: Store, tmp_path: Path
+) -> None:
+    folder = tmp_path / "state"
+    alive = folder / "alive"
+    alive.write_text("4711\n")
+    with alive.open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        assert running(folder) is None
+        release = threading.Timer(0.2, fcntl.flock, (looking, fcntl.LOCK_UN))
+        release.start()
+        assert store.claim() is None
+        release.join()
+    assert running(folder) == os.getpid()
 
 
 def test_the_claim_ends_with_the_process_however_it_ends(store: Store, tmp_path: Path) -> None:

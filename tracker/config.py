@@ -321,8 +321,10 @@ def reference() -> str:
         "",
         f"One TOML file, `{DEFAULT_FILE}` unless `--config` names another. Every key may be left "
         "out. `popgate config check` reads it and reports every fault at once, each with the "
-        "nearest known key; `popgate config show` prints what is in force; "
-        "`popgate config sample` prints a file to start from.",
+        "nearest known key; `popgate config show` prints what is in force; `popgate init` writes a "
+        "file to start from, and `popgate config sample` prints one without a look at the host. "
+        "`popgate config set SECTION.KEY VALUE` changes one setting and keeps comments, "
+        "`popgate config unset SECTION.KEY` brings its default back.",
         "",
         'A *time* is text with a unit: `"500ms"`, `"90s"`, `"30m"`, `"24h"`, `"7d"`. '
         "A *path* starts at the root.",

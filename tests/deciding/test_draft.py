@@ -12,7 +12,7 @@ from tests.moments import NOW
 from tracker.deciding.draft import draft
 from tracker.deciding.login_log import login_log
 from tracker.records import MailHost
-from tracker.survey import DovecotSeen, Gateway, Log, Port, PostfixSeen, Process, Remark, Survey
+from tracker.surveyed import DovecotSeen, Gateway, Log, Port, PostfixSeen, Process, Remark, Survey
 
 UNIT = "dovecot.service"
 SYSLOG = DovecotSeen(version="2.4.1-4")
@@ -55,6 +55,7 @@ class TestWhereLoginsAreRead:
             journal=logins(UNIT),
         )
         assert choice(survey) == ("log.files", ("/var/log/dovecot.log",), "found")
+        assert said(login_log(survey).remarks, "note") == []  # the journal has none of it
         why = login_log(survey).chosen.why
         assert why.startswith("doveconf: info_log_path = /var/log/dovecot.log; 27 logins in its")
 
@@ -95,9 +96,16 @@ class TestWhereLoginsAreRead:
         assert choice(survey) == ("log.units", (UNIT,), "found")
         (note,) = said(login_log(survey).remarks, "note")
         assert note == (
-            "/var/log/mail.log has logins, but was last written to 2026-08-26 08:45 UTC, and the "
-            "journal after that: it is not read"
+            "/var/log/mail.log has logins, but was last written to 2026-08-26 08:45 UTC: it is "
+            "left over, and not read"
         )
+
+    def test_nor_is_one_that_stopped_a_week_ago_when_the_journal_may_not_be_read(self) -> None:
+        journal = Log(UNIT, trouble="journal: you may see your own entries alone; root sees all")
+        for days, value in ((8, (UNIT,)), (6, ("/var/log/mail.log",))):
+            log = logins("/var/log/mail.log", NOW - timedelta(days=days))
+            survey = Survey(SYSLOG, servers=RUNNING, files=(log,), journal=journal, at=NOW)
+            assert choice(survey)[1] == value
 
     def test_a_file_with_logins_of_another_server_is_not_dovecots(self) -> None:
         courier = Log("/var/log/mail.log", writers=("courier",), formats=("courier",), logins=5)
@@ -114,7 +122,7 @@ class TestWhereLoginsAreRead:
         survey = Survey(SYSLOG, servers=RUNNING, syslog=RSYSLOG, files=(named,), journal=SILENT)
         assert choice(survey) == ("log.files", ("/var/log/mail.log",), "guessed")
         assert login_log(survey).chosen.why == (
-            "/etc/rsyslog.conf:63; rsyslogd runs (process 9); nothing is logged yet"
+            "/etc/rsyslog.conf:63; rsyslogd runs (process 9); no mail server's line yet"
         )
 
     def test_the_configuration_of_one_that_does_not_run_says_nothing(self) -> None:
@@ -267,7 +275,7 @@ class TestPostfix:
         ports = (Port("25", "offered", auth=False), Port("587", "offered", auth=True))
         made = draft(Survey(SYSLOG, PostfixSeen(ports=ports)))
         assert said(made.remarks, "missing") == [
-            "no service on port 465 (submissions): docs/postfix.md, master.cf",
+            "no service on port 465 (submissions): popgate config set submission.enabled true",
             "port 587: TLS offered, AUTH offered; a submission port requires both",
         ]
         whole = Port("587", "required", auth=True), Port("465", "required", auth=True)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
 from lab.journal import Journal
 from tests.moments import NOW, login_line
+from tracker.reading.formats import names
 from tracker.reading.patterns import Format
-from tracker.reading.survey import look, networks
+from tracker.reading.survey import logs, look, networks
 from tracker.reading.survey.asking import auth_sockets, postfix
 from tracker.reading.survey.logs import formats, look_into, look_into_journal
 from tracker.reading.survey.places import Places, named_logs
-from tracker.reading.survey.processes import servers, syslog_daemon
+from tracker.reading.survey.processes import SERVERS, servers, syslog_daemon
 from tracker.settings import PostfixSettings
-from tracker.survey import Gateway, Port, Process
+from tracker.surveyed import Gateway, Port, Process
 from tracker.writing.postfix import Postfix
 
 CORPUS = Path(__file__).parents[1] / "corpus"
@@ -95,6 +98,41 @@ class TestALog:
             if os.getuid() == 0:
                 os.seteuid(0)
         assert seen.trouble.startswith("cannot be read: Permission denied")
+
+    @pytest.mark.parametrize(
+        ("mode", "folder_mode", "denied"),
+        [
+            (0o644, 0o755, ""),
+            (0o600, 0o755, "user nobody may not read {log} (root:root 0600)"),
+            (0o644, 0o700, "user nobody may not read {log.parent} (root:root 0700)"),
+        ],
+    )
+    @pytest.mark.skipif(os.geteuid() != 0, reason="the file has to be root's")
+    def test_that_popgates_user_may_not_read_names_what_is_in_the_way(
+        self,
+        known: list[Format],
+        monkeypatch: pytest.MonkeyPatch,
+        mode: int,
+        folder_mode: int,
+        denied: str,
+    ) -> None:
+        monkeypatch.setattr(logs, "USER", "nobody")
+        with tempfile.TemporaryDirectory(prefix="popgate-test-") as name:
+            log = Path(name, "mail.log")
+            log.write_text(login_line("203.0.113.5"))
+            log.chmod(mode)
+            log.parent.chmod(folder_mode)
+            assert look_into(log, known, LATE).denied == denied.format(log=log)
+
+    def test_in_a_format_of_the_admins_own_is_told_too(self, tmp_path: Path) -> None:
+        packaged = resources.files("tracker.reading") / "formats/popa3d.toml"
+        own = packaged.read_text(encoding="utf-8").replace("popa3d", "ourpop")
+        (tmp_path / "ourpop.toml").write_text(own)
+        (tmp_path / "broken.toml").write_text("no format")
+        log = tmp_path / "mail.log"
+        lines = (CORPUS / "popa3d-1.0.3/basic-syslog.iso.log").read_text()
+        log.write_text(lines.replace("popa3d", "ourpop"))
+        assert look_into(log, formats({}, tmp_path)[0], LATE).formats == ("ourpop",)
 
 
 class TestTheJournal:
@@ -203,6 +241,9 @@ class TestProcesses:
         process(tmp_path, 9, "rsyslogd", "0::/system.slice/rsyslog.service\n")
         assert syslog_daemon(tmp_path) == Process("rsyslogd", 9, "rsyslog.service")
 
+    def test_every_server_that_is_known_by_its_process_has_a_log_format(self) -> None:
+        assert set(SERVERS.values()) <= set(names())
+
     def test_one_that_ended_meanwhile_is_passed_over(self, tmp_path: Path) -> None:
         (tmp_path / "7").mkdir()
         assert servers(tmp_path) == []
@@ -289,7 +330,7 @@ ssl_server {
     ("text", "sockets"),
     [
         (CHANGED_23, ["/var/spool/postfix/private/auth"]),
-        (CHANGED_24, ["auth-userdb", "/var/spool/postfix/private/auth"]),
+        (CHANGED_24, ["/var/spool/postfix/private/auth"]),
         ("ssl = no\n", []),
     ],
 )

@@ -49,10 +49,18 @@ def settings_of(config_file: Path) -> Settings:
     return settings
 
 
-def log_to_stderr() -> None:
+def quiet_option(command: _F) -> _F:
+    """`--quiet`, for cron, which mails whatever a command says."""
+    return click.option(
+        "-q", "--quiet", is_flag=True, help="Say nothing but what failed: for cron."
+    )(command)
+
+
+def log_to_stderr(quiet: bool = False) -> None:
     """One line an event; the journal adds the time, so here it stands on a terminal alone."""
+    level = logging.ERROR if quiet else logging.INFO
     form = "%(asctime)s %(levelname)s %(message)s" if sys.stderr.isatty() else "%(message)s"
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=form)
+    logging.basicConfig(stream=sys.stderr, level=level, format=form)
 
 
 def finish(engine: Engine) -> None:

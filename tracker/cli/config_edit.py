@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracker.cli.common import config_option, json_option
+from tracker.cli.common import config_option, json_option, log_to_stderr
 
 if TYPE_CHECKING:
     from tracker.settings import Settings
 
 _THEN = {
-    "postfix.table": "main.cf names the tables by their type: put main.cf.snippet into it anew",
-    "tables.directory": "main.cf names the folder: put main.cf.snippet into it anew",
+    "postfix.table": "main.cf names the tables by their type: run popgate install again",
+    "tables.directory": "main.cf names the folder: run popgate install again",
+    "submission": "popgate install makes it so in master.cf",
     "state.directory": "grants and positions stay in the old folder: move it there first",
 }
-"""What is to be done besides, for settings that more than popgate depends on."""
+"""What is to be done besides, for settings and sections that more than popgate depends on."""
 
 
 @click.command()
@@ -69,6 +70,8 @@ def _change(config_file: Path, key: str, changed: Callable[[str], str]) -> None:
     from tracker.errors import ConfigError
     from tracker.listfile import locked, replace
 
+    log_to_stderr(quiet=True)
+    _read(config_file)  # where there is none, that is the fault, and not its folder's lock
     with locked(config_file) as real:
         old = _read(real)
         before = _salvaged(old)
@@ -84,8 +87,8 @@ def _change(config_file: Path, key: str, changed: Callable[[str], str]) -> None:
         replace(real, new)
     was = f" (it was {amend.shown(amend.value_of(before, key))})" if before else ""
     click.echo(f"{key} = {value}{was}")
-    if key in _THEN:
-        click.echo(_THEN[key])
+    if then := _THEN.get(key) or _THEN.get(key.partition(".")[0]):
+        click.echo(then)
     _tell((before or after).state.directory, key)
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tracker.cli.common import config_option, json_option
+from tracker.cli.common import config_option, json_option, log_to_stderr
 
 if TYPE_CHECKING:
-    from tracker.survey import Draft, Remark
+    from tracker.surveyed import Draft, Remark
 
 _LONGEST = 500
 
@@ -19,6 +19,7 @@ _LONGEST = 500
 @config_option
 @click.option(
     "--print",
+    "--dry-run",
     "only_print",
     is_flag=True,
     help="Write nothing; print the configuration, and what was found on stderr.",
@@ -46,6 +47,7 @@ def init(
     What was found and what was guessed is said, each with what it rests on. A file that is there
     already is left as it is. Postfix and Dovecot are asked, and never changed.
     """
+    from tracker import config
     from tracker.deciding.draft import draft
     from tracker.host import utc_now
     from tracker.reading.survey import look
@@ -54,12 +56,14 @@ def init(
     from tracker.writing import setup
     from tracker.writing.postfix import Postfix
 
+    log_to_stderr(quiet=True)  # what fails on the way stands among the remarks
     chosen = _by_option(config_file, postfix_config, dovecot_config)
     folder = str(chosen["postfix.config_directory"].value) if postfix_config else ""
     dovecot = str(chosen["log.dovecot"].value) if dovecot_config else ""
     commands = Postfix(PostfixSettings(config_directory=folder))
     made = draft(look(utc_now(), commands, dovecot, Places()))
     text = setup.configuration({**made.settings, **chosen}.items())
+    config.parse(text, str(config_file))  # what popgate could not read itself is not written
     trusted = config_file.absolute().with_name("trusted.txt")
     written: dict[Path, bool] = {}
     if not only_print:
@@ -84,7 +88,7 @@ def _by_option(
 ) -> dict[str, Any]:
     """The settings that follow from the command line, where they are not the defaults."""
     from tracker.config import DEFAULT_FILE
-    from tracker.survey import Chosen
+    from tracker.surveyed import Chosen
 
     chosen: dict[str, Chosen] = {}
     if config_file.absolute().parent != DEFAULT_FILE.parent:
@@ -116,7 +120,7 @@ def _tell(written: dict[Path, bool]) -> None:
                 err=True,
             )
     if any(written.values()):
-        click.echo("now: popgate config check")
+        click.echo("now: popgate config check, then popgate install")
 
 
 def _print_json(made: Draft, text: str, written: dict[Path, bool]) -> None:
@@ -126,6 +130,6 @@ def _print_json(made: Draft, text: str, written: dict[Path, bool]) -> None:
         "settings": made.settings,
         "remarks": made.remarks,
         "text": text,
-        "files": [{"file": str(file), "written": made} for file, made in written.items()],
+        "files": [{"file": str(file), "written": new} for file, new in written.items()],
     }
     click.echo(msgspec.json.format(msgspec.json.encode(shown)).decode())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracker.cli.common import config_option, finish, log_to_stderr, settings_of
+from tracker.cli.common import config_option, finish, log_to_stderr, quiet_option, settings_of
 
 if TYPE_CHECKING:
     from tracker.settings import PostfixSettings, TableSettings
@@ -37,14 +37,19 @@ def run(config_file: Path) -> None:
 
 @click.command()
 @config_option
-def once(config_file: Path) -> None:
-    """Read what is new in the log, expire, publish, commit, and end: for cron."""
+@quiet_option
+def once(config_file: Path, quiet: bool) -> None:
+    """Read what is new in the log, expire, publish, commit, and end: for cron.
+
+    Where another popgate is at work already, be it `once` or `run`, the work is its own, and this
+    one ends at once with exit code 0.
+    """
     from tracker.engine import Engine
     from tracker.errors import ConfigError, ReadingError
     from tracker.host import open_many_files
     from tracker.resolver import Resolver
 
-    log_to_stderr()
+    log_to_stderr(quiet)
     settings = settings_of(config_file)
     if any(str(path) == "-" for path in settings.log.files):
         text = 'log.files = ["-"]: standard input has no end to wait for: popgate run reads it'
@@ -55,7 +60,9 @@ def once(config_file: Path) -> None:
     try:
         other = engine.store.claim()
         if other is not None:
-            click.echo(f"popgate: another popgate (pid {other}) is at work; nothing done", err=True)
+            if not quiet:
+                said = f"popgate: another popgate (pid {other}) is at work; nothing done"
+                click.echo(said, err=True)
             return
         engine.start()
         while engine.step():
@@ -70,7 +77,8 @@ def once(config_file: Path) -> None:
 
 @click.command()
 @config_option
-def expire(config_file: Path) -> None:
+@quiet_option
+def expire(config_file: Path, quiet: bool) -> None:
     """End grants that are over, in ledger and table, whoever should have done it.
 
     Reads no log. When nobody follows it, open sessions count as ended when it was last read. Run it
@@ -81,7 +89,7 @@ def expire(config_file: Path) -> None:
     from tracker.errors import ConfigError, StoreError
     from tracker.lastresort import salvaged
 
-    log_to_stderr()
+    log_to_stderr(quiet)
     try:
         settings = settings_of(config_file)
     except ConfigError:

@@ -13,7 +13,7 @@ from tracker.deciding.kinds import kind_of
 from tracker.deciding.login_log import LoginLog, login_log
 from tracker.deciding.spans import network
 from tracker.records import MailHost
-from tracker.survey import Chosen, Draft, PostfixSeen, Remark, Survey
+from tracker.surveyed import Chosen, Draft, PostfixSeen, Remark, Survey
 
 _SHOWN = 6
 """Domains that are named in a line."""
@@ -124,7 +124,9 @@ def _ports(postfix: PostfixSeen) -> Iterator[Remark]:
     ports = {one.name.rpartition(":")[2]: one for one in postfix.ports}
     for number, name in (("587", "submission"), ("465", "submissions")):
         if number not in ports:
-            text = f"no service on port {number} ({name}): docs/postfix.md, master.cf"
+            text = (
+                f"no service on port {number} ({name}): popgate config set submission.enabled true"
+            )
             yield Remark("missing", text, "postconf -M")
     for number, port in ports.items():
         offers = f"port {number}: TLS {port.tls}, AUTH {'offered' if port.auth else 'not offered'}"

@@ -4,7 +4,8 @@ In this order: the file that Dovecot itself writes; a file of the syslog daemon 
 it, else the journal that has; the same with lines of the server and no login yet; the file that a
 running syslog daemon is told to write; the unit that the server runs in; a guess.
 
-A file that stopped growing when the journal went on is left over from a syslog daemon that is gone.
+A file that stopped growing when the journal went on, or a week ago, is left over from a syslog
+daemon that is gone.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from tracker.survey import Chosen, Log, Process, Remark, Survey, Weight
+from tracker.surveyed import Chosen, Log, Process, Remark, Survey, Weight
 
 _LATE = timedelta(hours=1)
+_DEAD = timedelta(days=7)
 _FILE = "/var/log/mail.log"
+_ABSENT = "no such file"
 _STREAMS = ("/dev/stderr", "/dev/stdout", "/dev/fd/1", "/dev/fd/2", "/proc/self/fd/2")
 
 
@@ -33,7 +36,8 @@ class LoginLog(Struct, frozen=True):
 def login_log(survey: Survey) -> LoginLog:
     """Where logins are read from."""
     remarks = [*_server(survey), *_unreadable(survey), *_left_over(survey)]
-    if survey.dovecot is not None and survey.dovecot.log.startswith("/"):
+    own = survey.dovecot is not None and survey.dovecot.log.startswith("/")
+    if survey.dovecot is not None and own:
         setting, chosen, log = _dovecots_own(survey, survey.dovecot.log, survey.dovecot.named)
     else:
         setting, chosen, log = next(_syslogs(survey))
@@ -41,7 +45,8 @@ def login_log(survey: Survey) -> LoginLog:
     remarks.append(Remark(chosen.weight, f"logins are read from {shown}", chosen.why))
     if log is not None and log.denied:
         remarks.append(Remark("missing", f"{log.denied}: docs/sources.md says what to do"))
-    if setting == "log.files" and log is not None and (units := units_of(survey.servers)):
+    units = units_of(survey.servers) if survey.journal and not survey.journal.trouble else []
+    if setting == "log.files" and units and not own:
         remarks.append(
             Remark(
                 "note",
@@ -85,7 +90,7 @@ def _server(survey: Survey) -> Iterator[Remark]:
 
 def _unreadable(survey: Survey) -> Iterator[Remark]:
     for log in (*survey.files, *([survey.journal] if survey.journal else [])):
-        if log.trouble and log.trouble != "no such file":
+        if log.trouble and log.trouble != _ABSENT:
             said = log.trouble if log is survey.journal else f"{log.place}: {log.trouble}"
             yield Remark("missing", said if survey.root else f"{said}: run popgate init as root")
 
@@ -94,11 +99,11 @@ def _left_over(survey: Survey) -> Iterator[Remark]:
     for log in survey.files:
         if log.named.startswith("doveconf"):
             continue
-        if log.logins and not _grows(log, survey.journal) and log.written:
+        if log.logins and not _grows(log, survey) and log.written:
             yield Remark(
                 "note",
-                f"{log.place} has logins, but was last written to {_time(log.written)}, and the "
-                "journal after that: it is not read",
+                f"{log.place} has logins, but was last written to {_time(log.written)}: it is left "
+                "over, and not read",
             )
 
 
@@ -122,7 +127,7 @@ def _dovecots_own(survey: Survey, path: str, named: str) -> tuple[str, Chosen, L
 def _syslogs(survey: Survey) -> Iterator[tuple[str, Chosen, Log | None]]:
     """What may be it, the likeliest first."""
     journal = survey.journal if survey.journal and not survey.journal.trouble else None
-    files = [log for log in survey.files if not log.trouble and _grows(log, survey.journal)]
+    files = [log for log in survey.files if not log.trouble and _grows(log, survey)]
     for wanted in (_has_logins, _has_lines):
         for log in files:
             if wanted(log, survey):
@@ -132,8 +137,8 @@ def _syslogs(survey: Survey) -> Iterator[tuple[str, Chosen, Log | None]]:
     if survey.syslog is not None:
         daemon = f"{survey.syslog.server} runs (process {survey.syslog.pid})"
         for log in survey.files:
-            if log.named and (not log.trouble or log.trouble == "no such file"):
-                yield _file(log, f"{log.named}; {daemon}; nothing is logged yet", "guessed")
+            if log.named and (log in files or log.trouble == _ABSENT):
+                yield _file(log, f"{log.named}; {daemon}; no mail server's line yet", "guessed")
     yield from _by_unit(survey)
     for log in files:
         yield _file(log, "it is there, without a line of a mail server", "guessed")
@@ -163,11 +168,13 @@ def _has_lines(log: Log, survey: Survey) -> bool:
     return bool(wanted & {*log.writers})
 
 
-def _grows(log: Log, journal: Log | None) -> bool:
-    """Whether the file did not stop while the journal went on."""
-    if log.written is None or journal is None or journal.written is None:
+def _grows(log: Log, survey: Survey) -> bool:
+    """Whether the file did not stop, as far as can be told."""
+    if log.written is None:
         return True
-    return log.written >= journal.written - _LATE
+    journal = survey.journal.written if survey.journal is not None else None
+    went_on = journal is not None and log.written < journal - _LATE
+    return not went_on and (survey.at is None or log.written >= survey.at - _DEAD)
 
 
 def _logins(log: Log) -> str:

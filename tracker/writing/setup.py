@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tracker import config
 from tracker.errors import SetupError
-from tracker.survey import Chosen
+from tracker.surveyed import Chosen
 from tracker.texts import visible
 from tracker.writing.files import sync
 from tracker.writing.templates import fill

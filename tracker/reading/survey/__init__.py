@@ -15,7 +15,7 @@ from tracker.reading.survey.asking import dovecot, postfix
 from tracker.reading.survey.networks import gateways
 from tracker.reading.survey.places import Places, named_logs
 from tracker.reading.survey.processes import servers, syslog_daemon
-from tracker.survey import DovecotSeen, Survey
+from tracker.surveyed import DovecotSeen, Survey
 from tracker.writing.postfix import Postfix
 
 _UNIT = "dovecot.service"
@@ -23,7 +23,7 @@ _UNIT = "dovecot.service"
 
 def look(now: datetime, commands: Postfix, dovecot_config: str, places: Places) -> Survey:
     """All that there is to see. `dovecot_config`: the dovecot.conf, empty for Dovecot's own."""
-    known, unsafe = logs.formats(dovecot_config or "auto")
+    known, unsafe = logs.formats(dovecot_config or "auto", places.formats)
     seen = dovecot(dovecot_config, unsafe)
     running = servers(places.proc)
     units = _unit_files(places)
@@ -41,12 +41,15 @@ def look(now: datetime, commands: Postfix, dovecot_config: str, places: Places) 
         gateways=tuple(gateways(places.proc)),
         forgeable=tuple(one.name for one in known if one.forgeable),
         root=os.geteuid() == 0,
+        at=now,
     )
 
 
 def _files(seen: DovecotSeen | None, places: Places) -> dict[Path, str]:
     """The files that logins may be in, each with where it is named: Dovecot's own alone, where it
     has one; else those of the syslog daemon's configuration, and those that are there."""
+    if seen is not None and seen.log.startswith("/dev/"):
+        return {}
     if seen is not None and seen.log.startswith("/"):
         return {Path(seen.log): f"doveconf: {seen.named}"}
     named = named_logs(places)

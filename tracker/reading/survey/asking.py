@@ -10,7 +10,7 @@ from tracker.errors import PostfixError, ReadingError
 from tracker.host import own_addresses
 from tracker.reading import mailhost
 from tracker.reading.sources import doveconf
-from tracker.survey import DovecotSeen, Port, PostfixSeen, Tls
+from tracker.surveyed import DovecotSeen, Port, PostfixSeen, Tls
 from tracker.writing.postfix import Postfix
 
 _VERSION = re.compile(r"# (\d[^\s(:]*)")
@@ -47,14 +47,17 @@ def dovecot(config: str, unsafe: str) -> DovecotSeen | None:
 
 
 def auth_sockets(text: str) -> Iterator[str]:
-    """The unix sockets of the auth service that `doveconf -n` shows: those that an admin added."""
+    """The unix sockets of the auth service that `doveconf -n` shows and an admin added: with a
+    path. Dovecot's own, such as auth-userdb, are names in its folder; 2.4 shows those too."""
     blocks: list[tuple[str, str]] = []
     for line in text.splitlines():
         words = line.strip()
         if match := _BLOCK.fullmatch(words):
             blocks.append((match[1], match[2] or ""))
-            if blocks[:-1] == [("service", "auth")] and match[1] == "unix_listener":
-                yield match[2] or ""
+            name = match[2] or ""
+            inside = blocks[:-1] == [("service", "auth")] and match[1] == "unix_listener"
+            if inside and name.startswith("/"):
+                yield name
         elif words == "}" and blocks:
             blocks.pop()
 

@@ -21,7 +21,7 @@ from tracker.reading.sources import journal
 from tracker.reading.sources.doveconf import fitted
 from tracker.reading.sources.rotated import Bytes, neighbours, packed
 from tracker.settings import LogSettings
-from tracker.survey import Log
+from tracker.surveyed import Log
 
 USER = "popgate"
 _GROUPS = ("systemd-journal", "adm")
@@ -30,13 +30,19 @@ _EARNING = {"pop3", "imap"}
 _ENTRIES = 20_000
 
 
-def formats(dovecot: str | Mapping[str, str]) -> tuple[list[Format], str]:
+def formats(
+    dovecot: str | Mapping[str, str], folder: Path | None = None
+) -> tuple[list[Format], str]:
     """The formats whose logins can earn a grant, Dovecot's as its settings have it; and why those
-    settings cannot be read, where they cannot. `dovecot`: as `log.dovecot`."""
+    settings cannot be read, where they cannot. `dovecot`, `folder`: as `log.dovecot` and
+    `log.formats_directory`."""
     found: list[Format] = []
     unsafe = ""
-    for name in sorted(names(None)):
-        one = find(name, None)
+    for name in sorted(names(folder)):
+        try:
+            one = find(name, folder)
+        except FormatError:  # one of the admin's own; `popgate formats` says what is wrong
+            continue
         if not _EARNING & {example.service for example in one.examples}:
             continue
         try:

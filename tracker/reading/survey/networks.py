@@ -16,7 +16,7 @@ from pathlib import Path
 from tracker.deciding.kinds import kind_of
 from tracker.deciding.spans import network
 from tracker.host import interfaces
-from tracker.survey import Gateway
+from tracker.surveyed import Gateway
 
 _BRIDGES = re.compile(
     r"docker[0-9]+|docker_gwbridge|br-[0-9a-f]{12}|podman[0-9]+|cni[0-9]+|cni-podman[0-9]+"

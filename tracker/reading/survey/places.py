@@ -13,6 +13,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from tracker.settings import LogSettings
+
 _SELECTED = re.compile(r"\s*(?P<selector>[^\s#$/:]+)\s+-?(?P<file>/[^\s;]+)")
 _NAMED = re.compile(r'\s*:programname\s*,[^"]*"(?:dovecot|imapd|pop3d)"\s+-?(?P<file>/[^\s;]+)')
 _MAIL = re.compile(r"(?:^|[;,])mail(?:,\w+)*\.(?:\*|=?(?:info|debug|notice))(?:;|$)")
@@ -23,7 +25,8 @@ class Places(Struct, frozen=True):
     """The files and folders that are looked at; a test has its own.
 
     `logs`: where mail's log is usually, the likeliest first. `units`: folders of unit files.
-    `journal`: the folder of a journal, empty for this host's.
+    `journal`: the folder of a journal, empty for this host's. `formats`: the folder of the admin's
+    own log formats.
     """
 
     logs: tuple[Path, ...] = tuple(
@@ -53,6 +56,7 @@ class Places(Struct, frozen=True):
         Path("/lib/systemd/system"),
     )
     journal: str = ""
+    formats: Path = LogSettings().formats_directory
 
 
 def named_logs(places: Places) -> dict[Path, str]:

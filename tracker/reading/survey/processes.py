@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from tracker.survey import Process
+from tracker.surveyed import Process
 
 SERVERS = {
     "dovecot": "dovecot",

@@ -95,7 +95,7 @@ class Survey(Struct, frozen=True):
     """All of it. `dovecot`: None where there is no doveconf. `files`: those that logins may be in,
     the likeliest first. `journal`: None where there is none. `unit_files`: Dovecot's units that are
     installed. `forgeable`: the log formats whose logins anyone can make up. `root`: whether root
-    looked."""
+    looked. `at`: when."""
 
     dovecot: DovecotSeen | None = None
     postfix: PostfixSeen = PostfixSeen()
@@ -107,6 +107,7 @@ class Survey(Struct, frozen=True):
     gateways: tuple[Gateway, ...] = ()
     forgeable: tuple[str, ...] = ()
     root: bool = True
+    at: datetime | None = None
 
 
 class Chosen(Struct, frozen=True):

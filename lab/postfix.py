@@ -113,7 +113,7 @@ class Postfix(Server):
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in (("main.cf", "compatibility_level = 3.6\n"), ("master.cf", "")):
             (folder / name).write_text(text)
-            _age(folder / name)
+            age(folder / name)
         return folder
 
     def prepare(self) -> None:
@@ -150,7 +150,7 @@ class Postfix(Server):
         )
         (self.config / "master.cf").write_text(master + services)
         for file in (self.config / "main.cf", self.config / "master.cf"):
-            _age(file)
+            age(file)
         (self._folder / "queue").mkdir(exist_ok=True)
         data = self._folder / "data"
         data.mkdir(exist_ok=True)
@@ -177,7 +177,7 @@ def _with(main: str, extra: Mapping[str, str]) -> str:
     return "\n".join([*kept, *(f"{key} = {value}" for key, value in extra.items()), ""])
 
 
-def _age(file: Path) -> None:
+def age(file: Path) -> None:
     """Postfix's commands wait while a configuration file is younger than two seconds."""
     past = time.time() - 10
     os.utime(file, (past, past))

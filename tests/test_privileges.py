@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tracker.errors import PopgateError
-from tracker.privileges import become_owner
+from tracker.errors import ConfigError, PopgateError
+from tracker.privileges import as_owner, become_owner
 
 
 def in_a_child(folder: Path) -> tuple[int, ...]:
@@ -45,3 +45,18 @@ def test_an_owner_without_a_name_is_an_error(tmp_path: Path) -> None:
     os.chown(tmp_path, 54321, 54321)
     with pytest.raises(PopgateError, match="belongs to user 54321, who does not exist"):
         become_owner(tmp_path)
+
+
+def test_root_has_its_rights_again_after_work_as_the_owner(tmp_path: Path) -> None:
+    assert as_owner(tmp_path / "nowhere", lambda: 2) == 2
+    assert os.geteuid() == os.getuid()
+
+
+def test_an_error_of_the_work_is_a_line_and_its_exit_code(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> int:
+        raise ConfigError(["a", "b"])
+
+    assert as_owner(tmp_path, work) == 2
+    assert capfd.readouterr().err == "popgate: a\npopgate: b\n"

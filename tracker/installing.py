@@ -11,7 +11,6 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from tracker.deciding import rehearsed
 from tracker.deciding.installing import joined, port_25
@@ -38,24 +37,24 @@ class Installation:
         self._settings = settings
         self._say = say
         self._postfix = Postfix(settings)
-        self._setup = self._postfix.setup()
-        self._config = Path(self._setup.values["config_directory"])
+        self._config = self._postfix.folder()
         self._saved = Saved(self._config)
 
     def preview(self, settings: Settings, once: Sequence[str]) -> None:
         """Say what `install` would run, as a shell takes it, and what is against it. `once`: the
         command that makes the tables. Raises RefusedError when `install` would refuse."""
-        found = survey(settings, self._postfix, self._saved.record())
+        record = self._saved.record()
+        found = survey(settings, self._postfix, record)
         self._object(found)
         if not found.edits:
             self._say("# nothing to do")
             return
         self._say(shlex.join(once))
-        if self._saved.record() is None:
-            for name in FILES:
-                self._say(
-                    shlex.join(["cp", "-p", str(self._config / name), f"{self._saved.folder}/"])
-                )
+        if record is None:
+            kept = f"{self._saved.folder}"
+            self._say(shlex.join(["install", "-d", "-m", "700", kept]))
+            files = [str(self._config / name) for name in FILES]
+            self._say(shlex.join(["cp", "-p", *files, kept]))
         self._show(found.edits)
 
     def install(self, settings: Settings, publish: Callable[[], None]) -> None:
@@ -141,16 +140,16 @@ class Installation:
             if time.monotonic() > end:
                 raise InstallError(f"after the reload {fault}")
             time.sleep(0.2)
-        self._say(f"the running smtpd answers: {before}")
+        self._say(f"the running smtpd answers as before: {before}")
 
     def _fault(self, found: Survey, before: SmtpAnswer) -> str | None:
         """What is wrong with what listens now; it answered so before."""
         if not self._postfix.running():
             return "Postfix is not running any more"
         answer = self._running_answer(found)
-        if before.code and (answer.code != before.code or rehearsed.broken(answer)):
+        if rehearsed.worse(answer, before):
             return f"port 25 answers: {answer}; before: {before}"
-        if before.code and found.wanted.services and "AUTH" in answer.offers:
+        if found.wanted.services and "AUTH" in answer.offers:
             return "port 25 still offers AUTH"
         if "submission" in found.wanted.services:
             answer = ask_running(_hosts(found.setup), 587, FOREIGN)

@@ -20,7 +20,7 @@ from tracker.writing.asking import Question
 from tracker.writing.parameters import GRANT_FILES
 from tracker.writing.postfix import Postfix
 from tracker.writing.rehearsal import Rehearsal, plain
-from tracker.writing.saved import FILES, Record
+from tracker.writing.saved import Record
 
 Say = Callable[[str], None]
 """Is told what is done, a line each."""
@@ -32,11 +32,11 @@ def try_out(
     """Make the edits on a copy, and have it asked; the record with all states that the files
     will go through."""
     tables = found.wanted.parameters["popgate_dir"]
-    grants = f"{found.kind}:{tables}/{GRANT_FILES[found.kind]}"
-    trusted = f"cidr:{tables}/trusted.cidr"
+    asked = [f"cidr:{tables}/{name}.cidr" for name in ("trusted", "blacklist_clients")]
+    asked.append(f"{found.kind}:{tables}/{GRANT_FILES[found.kind]}")
 
     def known(address: str) -> bool:
-        return any(postfix.query(table, address) for table in (grants, trusted))
+        return any(postfix.query(table, address) for table in asked)
 
     addresses = rehearsed.clients(found.host.mynetworks, known, 3)
     if len(addresses) < 3:
@@ -52,7 +52,7 @@ def try_out(
         if rehearsed.broken(before[0]):
             raise RefusedError(f"refused: port 25 gives no answer as it is: {before[0]}")
         usual = set(map(_unplaced, copy.postfix.complaints()))
-        steps: dict[str, list[str]] = {name: [] for name in FILES}
+        steps = {name: [*record.steps.get(name, ()), state] for name, state in copy.state().items()}
         for arguments in editing.commands(found.edits):
             for name, state in copy.edit(arguments).items():
                 steps[name].append(state)
@@ -61,7 +61,7 @@ def try_out(
         if new:
             raise InstallError(f"nothing was changed: Postfix would say: {'; '.join(new)}")
         _probe(say, copy, found, addresses, before)
-    return record.planned({name: tuple(steps[name]) for name in FILES})
+    return record.planned(steps)
 
 
 def _probe(
@@ -82,8 +82,8 @@ def _probe(
     ]
     if GRANT_FILES[found.kind] in found.wanted.parameters["popgate_clients"]:
         cases.append(Case("probe", "a granted address", granted, FOREIGN, "accepted"))
-    service = submission(after, "submission") if found.wanted.services else None
-    if service is not None:
+    service = submission(after, "submission")
+    if service is not None and found.wanted.services:
         smtpds["submission"] = {**service.options, "popgate_dir": str(maps)}
         cases.append(Case("submission", "587: a trusted address", trusted, FOREIGN, "refused"))
     answers = _ask(say, copy, smtpds, cases)
@@ -92,7 +92,7 @@ def _probe(
     for case, answer in zip(cases, answers, strict=True):
         fault = rehearsed.wrong(case, answer, next(known, None))
         faults += [fault] if fault else []
-        if case.service == "submission" and not {"AUTH"} <= answer.offers:
+        if case.service == "submission" and "AUTH" not in answer.offers:
             faults.append(f"587 offers no AUTH behind STARTTLS: {answer}")
         if not fault:
             say(f"asked: {case.who} ({case.client}): {answer}")
@@ -128,7 +128,7 @@ def domain(found: Survey) -> str:
 def _strangers(found: Survey, stranger: str) -> list[Case]:
     own = f"postmaster@{domain(found)}"
     return [
-        Case("real", "a stranger", stranger, FOREIGN, "as before"),
+        Case("real", "a stranger", stranger, FOREIGN, "refused"),
         Case("real", "a stranger", stranger, own, "as before"),
     ]
 

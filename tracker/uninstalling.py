@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
 from tracker.deciding.uninstalling import kept, unplan
-from tracker.errors import PopgateError
-from tracker.records import Edit
+from tracker.errors import InstallError, PopgateError
+from tracker.records import Edit, PostfixSetup
 from tracker.settings import PostfixSettings
 from tracker.trying import Say
 from tracker.writing import editing
@@ -28,13 +27,14 @@ class Removal:
         """`say`: is told what is done, a line each. Raises PostfixError without a Postfix."""
         self._say = say
         self._postfix = Postfix(settings)
-        self._setup = self._postfix.setup()
-        self._config = Path(self._setup.values["config_directory"])
+        self._config = self._postfix.folder()
         self._saved = Saved(self._config)
 
     def preview(self) -> None:
         """Say what `uninstall` would run."""
-        originals, edits = self._removal(self._saved.record())
+        record = self._record()
+        setup = self._postfix.setup()
+        originals, edits = self._removal(setup, record)
         if originals:
             for name in originals:
                 source, target = self._saved.folder / name, self._config / name
@@ -48,13 +48,13 @@ class Removal:
     def uninstall(self) -> None:
         """Take popgate out. Raises InstallError or PostfixError with both files as they were."""
         with self._saved.exclusive():
-            record = self._saved.record()
-            originals, edits = self._removal(record)
-            if not originals and not edits:
-                self._saved.forget()
+            record = self._record()
+            setup = self._postfix.setup()
+            originals, edits = self._removal(setup, record)
+            if not originals and not edits and record is None:
                 self._say("nothing to do")
                 return
-            for one in kept(self._setup, record.made if record else ()):
+            for one in kept(setup, record.made if record else ()):
                 place = f"{one.service}/{one.name}".strip("/")
                 self._say(f"# {place} was changed since popgate set it, and stays as it is")
             texts = self._saved.texts()
@@ -71,9 +71,20 @@ class Removal:
             self._saved.forget()
             how = "as they were before popgate" if originals else "without what was popgate's"
             self._say(f"main.cf and master.cf are {how}")
-            self._say("the tables stay; once Postfix has reloaded nothing reads them any more")
+            if tables := setup.main.get("popgate_dir"):
+                self._say(f"the tables stay, and Postfix reads them no more: rm -r {tables}")
 
-    def _removal(self, record: Record | None) -> tuple[dict[str, bytes], list[Edit]]:
+    def _record(self) -> Record | None:
+        """What installs left. One that cannot be read keeps nobody from taking popgate out."""
+        try:
+            return self._saved.record()
+        except InstallError as error:
+            self._say(f"# {error}")
+            return None
+
+    def _removal(
+        self, setup: PostfixSetup, record: Record | None
+    ) -> tuple[dict[str, bytes], list[Edit]]:
         """The saved files where nobody edited them since, else the edits that undo ours."""
         texts = self._saved.texts()
         if record is not None and record.whole and record.knows(texts):
@@ -82,7 +93,7 @@ class Removal:
             if sound:
                 return {n: one for n, one in originals.items() if one != texts[n]}, []
             self._say(f"# {self._saved.folder}: the saved files are not those that were saved")
-        return {}, unplan(self._setup, record.made if record else (), CLASSES)
+        return {}, unplan(setup, record.made if record else (), CLASSES)
 
     def _show(self, edits: Sequence[Edit]) -> None:
         for arguments in editing.commands(edits):

@@ -163,9 +163,10 @@ def _submission(
             written = wanted.names.get(name, name)
             target[f"{written}/inet", ""] = _line(setup, written, options)
         elif service is not None and options is not None:
+            ours = {one.name for one in made if one.service == service.id}
             kept = {key for key in _ADMINS_OWN if key in service.options}
             for key, value in options.items():
-                if key not in kept:
+                if key not in kept - ours:
                     target[service.id, key] = value
         elif service is not None and service.id not in added and _inherits(service, lists):
             target[service.id, CLIENTS] = ""

@@ -53,22 +53,28 @@ class Circumstances(Struct, frozen=True):
 def objections(setup: PostfixSetup, edits: Sequence[Edit], known: Circumstances) -> list[Objection]:
     """What is to be said of these edits before any is made, refusals first."""
     after = applied(setup, edits)
-    found = [*_lists(after), *_hosts(setup, known)]
+    found = [*_lists(setup, after), *_hosts(setup, known)]
     if known.submission:
         found += _submission(setup, known)
     found += _forgers(setup, after, known)
     return sorted(dict.fromkeys(found), key=lambda one: not one.refuses)
 
 
-def _lists(after: PostfixSetup) -> Iterator[Objection]:
+def _lists(setup: PostfixSetup, after: PostfixSetup) -> Iterator[Objection]:
+    before = {one.id: one for one in setup.services}
     for service in port_25(after) or (None,):
         for one in judge(lists_of(after, service), after.main):
             text = one.text
             if one.problem == "missing":
                 text += f": put ${CLIENTS} right after permit_sasl_authenticated there yourself"
             yield Objection(one.severity == "error", text)
-        last = items(lists_of(after, service)[SENDER_LIST])[-1:]
-        if last and last[0].name in ("reject", "defer"):
+        senders = lists_of(after, service)[SENDER_LIST]
+        last = items(senders)[-1:]
+        ends = bool(last) and last[0].name in ("reject", "defer")
+        if (
+            ends
+            and senders != lists_of(setup, before.get(service.id) if service else None)[SENDER_LIST]
+        ):
             text = (
                 f"{SENDER_LIST} ends in {last[0].name}: the white list and all who are known are "
                 "let through before it"
@@ -146,7 +152,8 @@ def _forgers(setup: PostfixSetup, after: PostfixSetup, known: Circumstances) -> 
             if checks and not known.refuses_local:
                 text = (
                     f"port 25 will offer no AUTH, and {checks[0]} then stops no forger there "
-                    "any more: set local_senders.reject = true, which does"
+                    "any more: have local_senders.reject do it first: "
+                    "popgate config set local_senders.reject true"
                 )
                 yield Objection(refuses=True, text=text)
             elif checks:

@@ -53,14 +53,26 @@ def broken(answer: SmtpAnswer) -> bool:
 
 
 def wrong(case: Case, answer: SmtpAnswer, before: SmtpAnswer | None = None) -> str | None:
-    """What is wrong with an answer, as a line; None when nothing is."""
-    accepted = answer.code // 100 == 2
+    """What is wrong with an answer, as a line; None when nothing is. `before`: what was said
+    without popgate; whom it put off, as a greylist does, it may accept now."""
     right = {
-        "accepted": accepted,
-        "refused": not accepted and not broken(answer),
-        "as before": before is not None and answer.code == before.code,
+        "accepted": accepts(answer),
+        "refused": not accepts(answer) and not broken(answer),
+        "as before": not worse(answer, before),
     }[case.wants]
     if right:
         return None
     should = f"{case.wants} ({before})" if case.wants == "as before" else case.wants
     return f"{case.who} ({case.client}) to <{case.recipient}>: {answer}; should be {should}"
+
+
+def accepts(answer: SmtpAnswer) -> bool:
+    """Whether the recipient was taken."""
+    return answer.code // 100 == 2
+
+
+def worse(answer: SmtpAnswer, before: SmtpAnswer | None) -> bool:
+    """Whether mail breaks that did not before."""
+    if before is not None and broken(before):
+        return False
+    return broken(answer) or (before is not None and accepts(before) and not accepts(answer))

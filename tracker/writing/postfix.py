@@ -94,6 +94,10 @@ class Postfix:
             if kind == "inet":
                 yield name, parameter, value.strip()
 
+    def folder(self) -> Path:
+        """Where its main.cf and master.cf are."""
+        return Path(self._ask("-xh", "config_directory")[0].strip())
+
     def setup(self) -> PostfixSetup:
         """What main.cf and master.cf say. Raises PostfixError when postconf cannot be run."""
         listed, said = self._ask("-n")

@@ -101,6 +101,10 @@ class Rehearsal:
         """Run an edit on the copy; the digest of each file's lines then."""
         self.postfix.edit(arguments)
         _age(self._config)
+        return self.state()
+
+    def state(self) -> dict[str, str]:
+        """The digest of each file's lines."""
         return {name: digest((self._config / name).read_bytes(), ordered=False) for name in FILES}
 
     def tables(self, real: Path, kind: GrantTableType, trusted: str, granted: str) -> Path:

@@ -13,7 +13,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -53,9 +53,10 @@ class Record(Struct, frozen=True):
             for name in FILES
         )
 
-    def planned(self, steps: dict[str, tuple[str, ...]]) -> Record:
+    def planned(self, steps: Mapping[str, Sequence[str]]) -> Record:
         """The record before the first edit."""
-        return Record(self.made, self.states, steps, self.whole)
+        kept = {name: tuple(digests) for name, digests in steps.items()}
+        return Record(self.made, self.states, kept, self.whole)
 
     def done(self, texts: dict[str, bytes]) -> Record:
         """The record when all edits are in force."""
@@ -155,7 +156,7 @@ def continued(record: Record | None, texts: dict[str, bytes], edits: Sequence[Ed
     if record is None:
         return Record(tuple(edits), {name: (digest(texts[name]),) for name in FILES})
     whole = record.whole and record.knows(texts)
-    return Record(tuple(edits), record.states, whole=whole)
+    return Record(tuple(edits), record.states, record.steps, whole)
 
 
 def _write(file: Path, text: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:

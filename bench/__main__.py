@@ -8,13 +8,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import footprint, reaction, scan, trusted
+from bench import footprint, policy, reaction, scan, trusted
 from lab.demo import why_not
 
 _GROUPS = {
     "scan": scan.measure,
     "reaction": reaction.measure,
     "trusted": trusted.measure,
+    "policy": policy.measure,
     "footprint": footprint.measure,
 }
 

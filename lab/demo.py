@@ -29,7 +29,7 @@ from tracker.deciding.trusted import TrustedList
 from tracker.reading.events import EventReader
 from tracker.reading.formats import find
 from tracker.reading.timestamps import StampReader
-from tracker.settings import Duration, GrantSettings
+from tracker.settings import Duration, GrantSettings, Settings, TableSettings
 from tracker.writing import render
 
 WINDOW = 4
@@ -163,7 +163,7 @@ def tables_only(folder: Path, why: str) -> None:
     rules = RuleSet(TrustedList(), ledger.expiries())
     tables = [
         *render.grant_texts(rules, ledger.grants(), "cidr"),
-        render.main_cf_snippet(folder, "cidr"),
+        render.main_cf_snippet(Settings(tables=TableSettings(folder)), "cidr"),
     ]
     for table in tables:
         (folder / table.name).write_text(table.text)

@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -94,6 +95,22 @@ class Popgate:
 
         wait_for("popgate run", ready)
 
+    @contextmanager
+    def serving(self, command: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Another command that goes on until it is told to end, beside `run`."""
+        with self.said.open("ab") as said:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tracker", command, "--config", str(self.file)],
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+            )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(PATIENCE)
+
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
         assert self._process is not None
@@ -126,5 +143,9 @@ class Popgate:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Stop it, if it runs."""
         if self._process is not None and self._process.poll() is None:
             self.stop()

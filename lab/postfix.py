@@ -129,6 +129,12 @@ class Postfix(Server):
         """`postfix reload`."""
         run(self._wire.command(["/usr/sbin/postfix", "-c", str(self.config), "reload"]))
 
+    def take(self, snippet: str) -> None:
+        """Put another snippet in the place of the one in main.cf, and reload."""
+        self._snippet = snippet
+        self._write()
+        self.reload()
+
     def _write(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._folder.chmod(0o755)

@@ -75,7 +75,10 @@ def test_what_show_prints_gives_the_same_settings() -> None:
             '[grants]\nwindow = "8d"',
             'popgate.toml:2: grants.window = "8d": expected between 0 and 7d',
         ),
-        ('[grants]\nscope = "global"', 'popgate.toml:2: grants.scope = "global": expected "ip"'),
+        (
+            '[grants]\nscope = "global"',
+            'popgate.toml:2: grants.scope = "global": expected "ip" or "address"',
+        ),
         (
             '[grants]\nrefuse = ["own", "publc"]',
             'popgate.toml:2: grants.refuse = ["own", "publc"]: expected list of: "loopback", '

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+from pathlib import Path
 
 from tracker.errors import AddressError
 
@@ -78,6 +79,27 @@ def endpoint(text: str, port: int) -> tuple[str, int]:
     if address is None or not 0 < number < 65536:
         raise AddressError(f"{text!r} is no server: write 192.0.2.53 or 192.0.2.53:5353")
     return address, number
+
+
+def listen_place(listen: str) -> tuple[str, int] | Path:
+    """Where a service listens, written as Postfix does: a host and a port (`inet:127.0.0.1:10025`),
+    or a path (`unix:popgate/policy`), which may be within Postfix's queue folder.
+
+    Raises ValueError that says what was expected.
+    """
+    kind, _, rest = listen.partition(":")
+    if (
+        kind == "unix"
+        and rest
+        and not set(rest) & set(" ,{}\t\n\0")
+        and ".." not in rest.split("/")
+    ):
+        return Path(rest)
+    host, _, port = rest.rpartition(":")
+    address = canonical(host.removeprefix("[").removesuffix("]"))
+    if kind == "inet" and address and port.isascii() and port.isdecimal() and 0 < int(port) < 65536:
+        return address, int(port)
+    raise ValueError("expected unix:popgate/policy, unix:/a/path, or inet:127.0.0.1:PORT")
 
 
 def _unmapped(one: IPNetwork) -> IPNetwork:

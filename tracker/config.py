@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import ipaddress
 import re
 import textwrap
 import tomllib
@@ -23,7 +24,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Struct
 
-from tracker.addresses import endpoint, network
+from tracker.addresses import endpoint, listen_place, network
 from tracker.deciding import lists
 from tracker.errors import AddressError, ConfigError, ListError
 from tracker.settings import BOUNDS, Duration, Settings
@@ -35,6 +36,7 @@ _ITEMS: dict[str, Callable[[str], object]] = {
     "local_senders.domains": lambda text: lists.domain(text, "local_senders.domains"),
     "local_senders.exceptions": lambda text: lists.entry(text, "local_senders.exceptions"),
     "whitelist.entries": lambda text: lists.entry(text, "whitelist.entries"),
+    "policy.login_domains": lambda text: lists.domain(text, "policy.login_domains"),
     "blacklist.entries": lambda text: lists.entry(text, "blacklist.entries"),
 }
 """What reads each text of a list, or raises what is wrong with it."""
@@ -83,9 +85,9 @@ def settings_table() -> Iterator[Setting]:
     for section in msgspec.structs.fields(Settings):
         for field in msgspec.structs.fields(section.type):
             kind, meta = get_args(field.type)[0], get_args(field.type)[1]
-            yield Setting(
-                section.name, field.name, _type_name(kind), field.default, meta.description
-            )
+            made = field.default_factory  # of a table
+            default = field.default if made is msgspec.NODEFAULT else made()
+            yield Setting(section.name, field.name, _type_name(kind), default, meta.description)
 
 
 def load(path: Path) -> Settings:
@@ -197,6 +199,7 @@ def _value(name: str, value: Any, kind: Any) -> Any:
     if name in _FILES and not all(path.is_absolute() for path in made):
         raise ValueError("expected paths from the root, such as /etc/popgate/list.txt")
     _check_log(name, made)
+    _check_service(name, made)
     return made
 
 
@@ -212,6 +215,29 @@ def _check_log(name: str, made: Any) -> None:
         raise ValueError("expected a path from the root, such as /var/log/journal")
     if name == "log.units" and not all(_UNIT.fullmatch(text) for text in made):
         raise ValueError("expected whole names of units, such as dovecot.service, without stars")
+
+
+def _check_service(name: str, made: Any) -> None:
+    """What a key of [policy] or [metrics] may hold. Raises ValueError, AddressError, ListError."""
+    if name == "policy.listen":
+        listen_place(made)
+    if name == "policy.senders":
+        for login, given in made.items():
+            if not login or not login.isprintable():
+                raise ValueError(f"{login!r} is no login")
+            for text in given:
+                lists.domain(text[1:], name) if text.startswith("@") else _address(text)
+    if name == "metrics.listen" and made:
+        host, _ = endpoint(made, 0)
+        if not ipaddress.ip_address(host).is_loopback:
+            raise ValueError("expected an address of loopback, such as 127.0.0.1:9154")
+    if name == "metrics.textfile" and made and not made.startswith("/"):
+        raise ValueError("expected a path from the root")
+
+
+def _address(text: str) -> None:
+    if lists.entry(text, "").kind != "address":
+        raise ValueError(f"{text!r}: expected user@example.com or @example.com")
 
 
 def _decode(kind: type, value: Any) -> Any:
@@ -230,6 +256,16 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield (
             f"grants.ipv6_prefix = {settings.grants.ipv6_prefix} grants networks, which an "
             'indexed table cannot hold: set postfix.table = "cidr" or take the key out'
+        )
+    place = listen_place(settings.policy.listen)
+    if (
+        isinstance(place, tuple)
+        and not ipaddress.ip_address(place[0]).is_loopback
+        and not settings.policy.allow_remote
+    ):
+        yield (
+            f"policy.listen = {_toml(settings.policy.listen)}: is not on loopback, and the "
+            "protocol has no password: name 127.0.0.1, or set policy.allow_remote = true"
         )
     if settings.log.timezone:
         try:
@@ -274,10 +310,15 @@ def _toml(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_toml(one)}" for key, one in value.items()) + " }"
+        inside = ", ".join(f"{_key(key)} = {_toml(one)}" for key, one in value.items())
+        return f"{{ {inside} }}" if inside else "{}"
     if isinstance(value, (str, Path)):
         return msgspec.json.encode(str(value)).decode()
     return str(value)
+
+
+def _key(text: str) -> str:
+    return text if re.fullmatch(r"[A-Za-z0-9_-]+", text, re.ASCII) else _toml(text)
 
 
 def show(settings: Settings) -> str:

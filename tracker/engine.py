@@ -11,12 +11,15 @@ beside a running service; when one of them did, the ledger is read anew.
 from __future__ import annotations
 
 import logging
+import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from tracker import __version__
 from tracker.deciding.access import SenderPolicy
+from tracker.deciding.index import GrantIndex
 from tracker.deciding.ledger import Ledger
 from tracker.deciding.policy import GrantPolicy
 from tracker.deciding.rules import RuleSet
@@ -29,6 +32,7 @@ from tracker.reading.selecting import doubts, forgeable, select
 from tracker.records import Change, Ended
 from tracker.settings import Settings
 from tracker.standing import Standing, watched
+from tracker.status import Status
 from tracker.store import Store
 from tracker.texts import printable
 from tracker.trusting import Trusting, say
@@ -100,6 +104,8 @@ class Engine:
         self._heard = _NEVER
         self._listed: tuple[datetime, frozenset[tuple[str, str]]] = (_NEVER, frozenset())
         self._behind = True
+        self._index = GrantIndex()
+        self.answering = RuleSet(TrustedList(), {}, scope=settings.grants.scope)
 
     def start(self) -> None:
         """Load the state, open the logs, bring all tables in line. Raises a PopgateError."""
@@ -108,6 +114,7 @@ class Engine:
             self._begin()
             self._repaired = self.publisher.match(self.rules().granted())
             self._behind = False
+            self._answer(())
             if self._follow:
                 self._put_senders()
             # Names that DNS has not answered for too long end even when nobody follows the log.
@@ -128,9 +135,10 @@ class Engine:
     def recover(self) -> None:
         """After an error: forget what was read but not saved, and go on from the store."""
         with self.store.exclusive():
-            self._begin()
-            self._behind = True
             self._current = False
+            self._begin()
+            self._answer(())
+            self._behind = True
 
     def close(self) -> None:
         """Let go of files and locks."""
@@ -160,6 +168,7 @@ class Engine:
         self.store.changed_elsewhere()
         self._ledger = Ledger(self._policy, self.store.grants(), self.store.ended())
         self._keep([*self._ledger.reconfigure(self._policy, now), *self._ledger.expire(now)], now)
+        self._index.replace(self._ledger.grants())
 
     def step(self) -> bool:
         """Read, decide, save, publish; True when there is more to read at once."""
@@ -174,6 +183,7 @@ class Engine:
                     changes += self._ledger.apply(event, now)
                 self._see_whether_current()
             changes += self._ledger.expire(now)
+            self._answer(changes)
             if moved or now - self._heard >= _HEARTBEAT:
                 self._keep(changes, now, self._reader)
             else:
@@ -225,13 +235,37 @@ class Engine:
     def rules(self) -> RuleSet:
         """The rules in force: what the tables are rendered from and `decide` walks."""
         expiries = self._ledger.expiries()
-        if not self._current and (self._follow or self.store.running() is None):
-            # The end of a session may have been logged and not been read: it counts as ended when
-            # the log was last read to its end, until somebody has caught up.
-            now, read_until = self._clock(), self.store.read_until() or _NEVER
-            unread = self._ledger.expiries_unread(read_until)
+        read_until = self._read_until()
+        if read_until is not None:
+            unread, now = self._ledger.expiries_unread(read_until), self._clock()
             expiries = {address: expiries[address] for address, end in unread.items() if end > now}
-        return RuleSet(self.trusted, expiries, self.settings.grants.ipv6_prefix, self.senders)
+        return self._rules(expiries, read_until)
+
+    def _rules(self, expiries: Mapping[str, datetime], read_until: datetime | None) -> RuleSet:
+        return RuleSet(
+            self.trusted,
+            expiries,
+            self.settings.grants.ipv6_prefix,
+            self.senders,
+            self._index,
+            scope=self.settings.grants.scope,
+            owners=self.senders.owners,
+            unread=None if read_until is None else self._ledger.unread(read_until),
+        )
+
+    def _read_until(self) -> datetime | None:
+        """None when somebody has caught up with the log. Else the end of a session may have been
+        logged and not been read: it counts as ended then, when the log was last read to its end."""
+        if self._current or (not self._follow and self.store.running() is not None):
+            return None
+        return self.store.read_until() or _NEVER
+
+    def _answer(self, changes: Iterable[Change | Ended]) -> None:
+        """Have the policy service answer by what is known now, before it is saved or published."""
+        if self.settings.grants.scope == "address":
+            for address in {one.grant.address for one in changes if isinstance(one, Change)}:
+                self._index.put(address, self._ledger.of(address))
+            self.answering = self._rules({}, self._read_until())
 
     def _publish(self, changes: Iterable[Change | Ended]) -> None:
         """The fast path: what comes and goes reaches the grant table now."""
@@ -271,7 +305,7 @@ class Engine:
         self._exporting.policy_changed()
         for text in (
             render.trusted_table(self.trusted, self.settings.trusted.file),
-            render.main_cf_snippet(self.settings.tables.directory, self.publisher.kind),
+            render.main_cf_snippet(self.settings, self.publisher.kind),
             render.master_cf_snippet(),
         ):
             if self.publisher.put_text(text):
@@ -362,6 +396,7 @@ class Engine:
             return
         self.senders = read
         with self.store.exclusive():
+            self._answer(())
             self._senders_behind = True
             self._put_senders()
             self._senders_behind = False
@@ -387,6 +422,20 @@ class Engine:
         """For each source that is behind, how much of it has been read, in percent."""
         return self._reader.progress() if self._reader else {}
 
+    def status(self, began: datetime) -> Status:
+        """What `popgate status` shall know, between two steps. `began`: when the process did."""
+        return Status(
+            pid=os.getpid(),
+            version=__version__,
+            started=began,
+            told=self._clock(),
+            scope=self.settings.grants.scope,
+            read_until=self.store.read_until(),
+            grants=len(self._ledger),
+            behind=self.progress(),
+            waits=tuple(self.troubles()),
+        )
+
     def has_sessions(self) -> bool:
         """Whether any session counts as open."""
         return self._ledger.has_sessions()
@@ -403,6 +452,7 @@ class Engine:
             before_at, before = self._listed
             self._listed = (at, listed)
             changes = self._ledger.gone(before - listed, host_name(), before_at, now)
+            self._answer(changes)
             self._keep([*changes], now)
             self._publish(changes)
 

@@ -74,6 +74,14 @@ class PostfixTimeoutError(PostfixError):
     """A Postfix command did not end in time and was killed."""
 
 
+class PolicyError(PopgateError):
+    """The policy service cannot listen, or was asked what is no request."""
+
+
+class MetricsError(PopgateError):
+    """Figures cannot be given to Prometheus; all else goes on."""
+
+
 class AuditError(PopgateError):
     """git is missing or a commit failed; the tables are not touched by this."""
 

@@ -5,15 +5,22 @@ Nothing is written, and no log is read.
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 
+from msgspec import structs
+
+from tracker.deciding.index import GrantIndex
 from tracker.deciding.ledger import Ledger
+from tracker.deciding.owners import login_keys
 from tracker.deciding.policy import GrantPolicy
 from tracker.deciding.rights import rights
 from tracker.deciding.rules import RuleSet
 from tracker.deciding.trusted import TrustedList
+from tracker.errors import PostfixError
 from tracker.host import own_addresses, utc_now
-from tracker.records import Grant, Table
+from tracker.policy.loginmaps import LoginMaps
+from tracker.records import Grant, SmtpSession, Table
 from tracker.settings import Settings
 from tracker.standing import Standing
 from tracker.store import Store
@@ -22,6 +29,8 @@ from tracker.writing import render
 from tracker.writing.exports import wanted_exports
 from tracker.writing.postfix import Postfix
 from tracker.writing.publish import table_type
+
+log = logging.getLogger("popgate")
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -46,9 +55,34 @@ def rules_now(settings: Settings, *, published: bool = False) -> tuple[RuleSet, 
     ledger.reconfigure(policy, utc_now())
     ledger.expire(utc_now())
     grants = list(ledger.grants())
-    expiries = ledger.expiries() if read_until is None else ledger.expiries_unread(read_until)
-    prefix = settings.grants.ipv6_prefix
-    return RuleSet(trusted_list, expiries, prefix, senders, grants), grants
+    rules = RuleSet(
+        trusted_list,
+        ledger.expiries() if read_until is None else ledger.expiries_unread(read_until),
+        settings.grants.ipv6_prefix,
+        senders,
+        GrantIndex(grants),
+        scope=settings.grants.scope,
+        owners=senders.owners,
+        unread=None if read_until is None else ledger.unread(read_until),
+    )
+    return rules, grants
+
+
+def with_owners(settings: Settings, rules: RuleSet, session: SmtpSession) -> SmtpSession:
+    """The session, with the logins to whom smtpd_sender_login_maps gives the sender, where that is
+    asked. A table that cannot be read names nobody, as in the policy service."""
+    host = rules.senders.host
+    keys = login_keys(session.sender, host)
+    if rules.owners is None or not host.login_maps or not keys:
+        return session
+    maps = LoginMaps(settings.postfix)
+    try:
+        return structs.replace(session, owners=maps.look_up(host.login_maps, keys))
+    except PostfixError as error:
+        log.warning("event=login_maps error=%r action=%r", str(error), "not granted by them")
+        return session
+    finally:
+        maps.close()
 
 
 def wanted_tables(settings: Settings) -> list[Table]:
@@ -59,7 +93,7 @@ def wanted_tables(settings: Settings) -> list[Table]:
         render.trusted_table(rules.trusted, settings.trusted.file),
         *render.grant_texts(rules, grants, kind),
         *(render.access_text(table, kind) for table in rules.senders.tables.values()),
-        render.main_cf_snippet(settings.tables.directory, kind),
+        render.main_cf_snippet(settings, kind),
         render.master_cf_snippet(),
         *wanted_exports(
             settings.exports,

@@ -119,7 +119,7 @@ class MailHost(Struct, frozen=True):
     each domain that can be listed, folded to lower case. `mynetworks`: in order, whether a network
     permits or (`!`) takes out. `unlisted`: what could not be listed, a line each. `parents`: an
     access table's key `d` counts for `x.d` too (parent_domain_matches_subdomains). `auth`: port 25
-    offers SMTP AUTH.
+    offers SMTP AUTH. `login_maps`: the tables of smtpd_sender_login_maps.
     """
 
     myhostname: str = "localhost"
@@ -140,6 +140,7 @@ class MailHost(Struct, frozen=True):
     resolve_dequoted: bool = True
     untrusted_routing: bool = False
     auth: bool = True
+    login_maps: tuple[str, ...] = ()
     access_code: str = "554"
     reject_code: str = "554"
     relay_code: str = "554"
@@ -212,7 +213,8 @@ class SmtpSession(Struct, frozen=True):
     """What Postfix knows when it asks whether a client may send.
 
     Sender and recipient are in internal form, without quotes, as Postfix holds them and tells them
-    to a policy service; an empty sender is the null sender.
+    to a policy service; an empty sender is the null sender. `owners`: the logins to whom Postfix's
+    smtpd_sender_login_maps gives the sender, as far as they were asked for.
     """
 
     client: str
@@ -220,6 +222,7 @@ class SmtpSession(Struct, frozen=True):
     recipient: str = ""
     port: int = 25
     login: str | None = None
+    owners: tuple[str, ...] = ()
 
 
 class Step(Struct, frozen=True):

@@ -28,21 +28,28 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from msgspec import structs
+
 from tracker import config, notify
 from tracker.engine import Engine
 from tracker.errors import (
     AuditError,
     ConfigError,
     ExportError,
+    MetricsError,
+    PolicyError,
     PopgateError,
     PostfixError,
     StoreError,
 )
 from tracker.host import utc_now
+from tracker.metrics import Metrics, PolicyMetrics, Publication
+from tracker.policy.hosting import Hosting
 from tracker.reading.sources.doveadm import who
 from tracker.reading.sources.watch import Watch
 from tracker.resolver import Resolver
 from tracker.settings import Settings
+from tracker.status import Status, tell
 
 log = logging.getLogger("popgate")
 
@@ -53,6 +60,7 @@ _LAST_RETRY = 60.0
 _PATIENCE = 10.0
 """Seconds that the list of open sessions may take."""
 _LOOK_AGAIN = 0.05
+_TELL = 2.0
 
 
 class Service:
@@ -71,6 +79,10 @@ class Service:
         self._watchdog = notify.watchdog_interval()
         self._engine: Engine
         self._wakes: Callable[[], None] = lambda: None
+        self.metrics = Metrics()
+        self._hosting = Hosting(lambda: self._engine.answering, PolicyMetrics(self.metrics))
+        self._began = utc_now()
+        self._told: Status | None = None
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT. Raises a PopgateError when it cannot even begin."""
@@ -78,8 +90,10 @@ class Service:
         wake = asyncio.Event()
         with ThreadPoolExecutor(1, "step") as self._thread:
             self._wakes = partial(_wake, loop, wake)
+            publication = Publication(self._settings.metrics, self.metrics)
             engine = self._engine = await self._begin()
             checking = asyncio.create_task(self._check_sessions())
+            telling = asyncio.create_task(self._tell_status(publication))
             watch = self._watch(engine)
             self._on_signals(loop, wake)
             notify.tell("READY=1")
@@ -93,6 +107,7 @@ class Service:
                             engine = self._engine = new
                             watch.close()
                             watch = self._watch(engine)
+                    await self._serve()
                     more = await self._do(partial(self._turn, engine))
                     if self._watchdog:  # a fault that was named is no reason to start anew
                         notify.tell("WATCHDOG=1")
@@ -107,6 +122,9 @@ class Service:
                 await self._end(engine)
             finally:
                 checking.cancel()
+                telling.cancel()
+                await self._hosting.close()
+                publication.close()
                 watch.close()
                 engine.close()
         log.info("event=stopped")
@@ -170,10 +188,32 @@ class Service:
             )
         try:
             await self._do(engine.start)
+            self._engine = engine
+            await self._hosting.follow(self._settings, wanted=_served(self._settings))
         except BaseException:
             engine.close()
             raise
         return engine
+
+    async def _serve(self) -> None:
+        """The policy service, as the settings want it now."""
+        try:
+            await self._hosting.follow(self._settings, wanted=_served(self._settings))
+        except PolicyError as error:
+            self._say(error)
+
+    async def _tell_status(self, publication: Publication) -> None:
+        """Tell `popgate status` and Prometheus, every few seconds."""
+        while True:
+            await asyncio.sleep(_TELL)
+            if self._told is not None:
+                snapshot = self.metrics.snapshot()
+                status = structs.replace(self._told, told=utc_now(), metrics=snapshot)
+                tell(self._settings.state.directory, "run", status)
+            try:
+                publication.write()
+            except MetricsError as error:
+                self._say(error)
 
     def _turn(self, engine: Engine) -> bool:
         """One step and what is due with it; True when there is more to read at once."""
@@ -191,6 +231,7 @@ class Service:
             return False
         self._export(engine)
         self._reload(engine)
+        self._told = engine.status(self._began)
         if self._retry:
             self._retry = 0.0
             self._said.clear()
@@ -321,6 +362,11 @@ class Service:
         loop.add_signal_handler(signal.SIGINT, stop)
         loop.add_signal_handler(signal.SIGHUP, reread)
         loop.add_signal_handler(signal.SIGUSR1, wake.set)
+
+
+def _served(settings: Settings) -> bool:
+    """Whether `popgate run` answers Postfix by itself."""
+    return settings.grants.scope == "address" and settings.policy.serve
 
 
 def _wake(loop: asyncio.AbstractEventLoop, wake: asyncio.Event) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tracker.deciding import lists
 from tracker.deciding.access import SenderPolicy
+from tracker.deciding.owners import Owners
 from tracker.errors import ListError
 from tracker.host import own_addresses
 from tracker.listfile import stamp
@@ -63,7 +64,18 @@ class Standing:
             exceptions=exceptions,
             whitelist=whitelist,
             blacklist=blacklist,
+            owners=self._owners(host, domains),
         )
+
+    def _owners(self, host: MailHost, domains: list[ListEntry]) -> Owners | None:
+        """Mail for a relayed domain is delivered elsewhere, and its users are others than ours."""
+        if self._settings.grants.scope == "ip":
+            return None
+        sources = tuple(
+            name for name in self._settings.local_senders.domains_from if name != "relay_domains"
+        )
+        ours = [*domains, *_from_postfix(host, sources)]
+        return Owners(self._settings.policy, host, [one.key for one in ours])
 
     def due(self, now: float) -> bool:
         """Whether it should be read again."""

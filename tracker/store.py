@@ -46,6 +46,9 @@ _MIGRATIONS = [
     "CREATE TABLE memory (id INTEGER PRIMARY KEY, lines BLOB NOT NULL);",
 ]
 """What makes a database of each version from one of the version before; version 0 is empty."""
+_GRANTS = (
+    "SELECT address, user, services, first_login, last_login, until, expires, sessions FROM grants"
+)
 _LOCK_TIMEOUT = 60.0
 _ENDED_KEPT = 60.0
 
@@ -166,6 +169,11 @@ class Store:
         """Be the one that follows the log in another's place, in the same process."""
         self._alive, other._alive = other._alive, None
 
+    @property
+    def directory(self) -> Path:
+        """The folder that it is in."""
+        return self._directory
+
     def changed_elsewhere(self) -> bool:
         """Whether another process changed the state since this one last looked."""
         try:
@@ -180,24 +188,11 @@ class Store:
 
     def grants(self) -> Iterator[Grant]:
         """All grants, ordered by address as text."""
-        rows = self._select(
-            "SELECT address, user, services, first_login, last_login, until, expires, sessions "
-            "FROM grants ORDER BY address, user"
-        )
-        for address, user, services, first, last, until, expires, sessions in rows:
-            yield Grant(
-                address=address,
-                user=user,
-                services=tuple(services.split(" ")),
-                first_login=_moment(first),
-                last_login=_moment(last),
-                until=_moment(until),
-                expires=_moment(expires),
-                sessions=tuple(
-                    Session(name, _moment(began), *server)
-                    for name, began, *server in msgspec.json.decode(sessions)
-                ),
-            )
+        yield from map(_grant, self._select(f"{_GRANTS} ORDER BY address, user"))
+
+    def grants_of(self, address: str) -> list[Grant]:
+        """The grants of one address, as they are at this moment."""
+        return [_grant(row) for row in self._select(f"{_GRANTS} WHERE address = ?", (address,))]
 
     def ended(self) -> Iterator[Ended]:
         """Logouts whose login line has not been read yet."""
@@ -307,6 +302,23 @@ class Store:
         if isinstance(error, sqlite3.DatabaseError) and "malformed" in str(error):
             return StoreError(f"{self._file}: is damaged ({error}): move it away to start anew")
         return StoreError(f"{self._file}: {error}")
+
+
+def _grant(row: tuple[Any, ...]) -> Grant:
+    address, user, services, first, last, until, expires, sessions = row
+    return Grant(
+        address=address,
+        user=user,
+        services=tuple(services.split(" ")),
+        first_login=_moment(first),
+        last_login=_moment(last),
+        until=_moment(until),
+        expires=_moment(expires),
+        sessions=tuple(
+            Session(name, _moment(began), *server)
+            for name, began, *server in msgspec.json.decode(sessions)
+        ),
+    )
 
 
 def running(directory: Path) -> int | None:

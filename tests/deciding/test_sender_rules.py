@@ -156,7 +156,7 @@ class TestWhoMaySend:
     def test_a_grant_names_the_login_that_earned_it(self) -> None:
         grant = Grant(STRANGER, "alice", ("imap",), NOW, NOW, after(60), after(60))
         other = Grant(STRANGER, "bob", ("pop3",), NOW, NOW, after(30), after(30))
-        rules = RuleSet(TrustedList(), {STRANGER: after(60)}, grants=[other, grant])
+        rules = RuleSet(TrustedList(), {STRANGER: after(60)}, grants={STRANGER: [other, grant]})
         step = decide(rules, SmtpSession(STRANGER), NOW).trace[-1]
         assert step.on == (
             "grant until 2026-11-24T08:46:29+00:00, "

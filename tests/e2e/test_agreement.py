@@ -35,8 +35,9 @@ from tracker import config
 from tracker.deciding.mailaddress import internal
 from tracker.deciding.rules import RuleSet, decide
 from tracker.deciding.senders import lookups
-from tracker.offline import rules_now
+from tracker.offline import rules_now, with_owners
 from tracker.records import Decision, MailHost, SmtpSession
+from tracker.settings import Settings
 
 pytestmark = pytest.mark.e2e
 
@@ -377,7 +378,7 @@ def expected(one: Case, decision: Decision, host: MailHost) -> str:
         return "250 2.1.5 Ok"
     sender = internal(one.sender)
     before = {
-        f"unknown[{one.client}]>: Client host": one.client == "203.0.113.141",
+        f"unknown[{one.client}]>: Client host": one.client in ("203.0.113.140", "203.0.113.141"),
         "bad.example.org>: Helo command": one.helo == "bad.example.org",
         f"{sender}>: Sender address": "alice@white.example.org" in lookups(sender, host),
     }
@@ -417,14 +418,61 @@ def test_without_lmdb_texts_are_the_tables(servers_allowed: None) -> None:
         agree(host, host.publish(*SETTINGS[0]), random.Random(SEED))
 
 
-def agree(host: Host, rules: RuleSet, rng: random.Random) -> None:
-    """Hold `decide` and Postfix against each other on sessions that chance gives."""
+OWNED = """
+[grants]
+scope = "address"
+[policy]
+senders = { "x@far.example.org" = ["white@deep.sub.test", "@relay.test", "@www.example.com"] }
+"""
+OWNERS = ("alice", "x@far.example.org", "bounce@virtual.test", "al@sub.test", "carol", "dave")
+LOGIN_MAPS = """
+owner-x@example.com carol, Somebody
+ALICE@far.example.org dave
+black carol
+@alias.test dave carol
+"""
+
+
+@pytest.mark.parametrize("main", HOSTS.values(), ids=HOSTS.keys())
+def test_the_policy_service_answers_what_the_rules_say(
+    servers_allowed: None, main: dict[str, str]
+) -> None:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="popgate-test-")))
+        folder.chmod(0o755)
+        (folder / "owners").write_text(LOGIN_MAPS)
+        maps = f"texthash:{folder}/owners, regexp:{{{{/^white@mx/ dave}}}}"
+        host = Host(folder, Loopback(), stack, {**main, "smtpd_sender_login_maps": maps}, OWNED)
+        for number, (client, user) in enumerate((c, u) for c in GRANTED for u in OWNERS):
+            now = datetime.now(UTC)
+            with host.log.open("a") as file:
+                file.write(login_line(client, user, session=f"o{number}", at=now))
+                file.write(logout_line(user, session=f"o{number}", at=now))
+        rules = host.publish("false", "reject", "true")
+        assert "check_policy_service" in host.popgate.snippet()
+        with host.popgate:
+            agree(host, rules, random.Random(f"{SEED} {main}"), config.load(host.popgate.file))
+        reasons = re.findall("action=(OK|DUNNO) .*; ?(.*)'", host.popgate.said.read_text())
+        met = {why.partition(",")[0].partition(" example")[0] for _, why in reasons}
+        assert {
+            "the login is that address",
+            "a login without a domain",
+            "policy.senders",
+            "smtpd_sender_login_maps",
+        } <= met
+
+
+def agree(host: Host, rules: RuleSet, rng: random.Random, settings: Settings | None = None) -> None:
+    """Hold `decide` and Postfix against each other on sessions that chance gives. `settings`: of
+    the scope "address", where Postfix's login maps count."""
     cases = [case(rng) for _ in range(SESSIONS)]
     differing, codes = [], set()
     for one, answer in zip(cases, host.answers(cases), strict=True):
         session = SmtpSession(
             one.client, internal(one.sender), internal(one.recipient), one.port, one.login
         )
+        if settings is not None:
+            session = with_owners(settings, rules, session)
         decision = decide(rules, session, datetime.now(UTC))
         wanted = expected(one, decision, rules.senders.host)
         codes.add(decision.code)

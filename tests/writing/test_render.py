@@ -22,7 +22,7 @@ from tracker.deciding.policy import GrantPolicy
 from tracker.deciding.rules import RuleSet
 from tracker.deciding.trusted import TrustedList, parse
 from tracker.records import Answer, NameAnswers, Table
-from tracker.settings import GrantSettings, LocalSenderSettings
+from tracker.settings import GrantSettings, LocalSenderSettings, Settings
 from tracker.writing import render
 from tracker.writing.parameters import GrantTableType
 
@@ -85,7 +85,7 @@ def tables(kind: GrantTableType) -> list[Table]:
         render.trusted_table(made.trusted, Path("/etc/popgate/trusted.txt")),
         *render.grant_texts(made, ledger.grants(), kind),
         *(render.access_text(table, kind) for table in made.senders.tables.values()),
-        render.main_cf_snippet(Path("/var/lib/popgate/maps"), kind),
+        render.main_cf_snippet(Settings(), kind),
         render.master_cf_snippet(),
     ]
 

@@ -27,6 +27,8 @@ _COMMANDS = {
     "revoke": ("tracker.cli.grants", "End the grants of an address or a user at once."),
     "trust": ("tracker.cli.trust", "See, check and change the trusted list."),
     "explain": ("tracker.cli.explain", "Say what the rules make of a session, and why."),
+    "policy": ("tracker.cli.policy", "Answer Postfix whether a grant is for the sender."),
+    "status": ("tracker.cli.status", "Say whether popgate is at work, and what it counted."),
     "render": ("tracker.cli.render", "Write the tables and snippets to a folder."),
     "install": ("tracker.cli.install", "Put popgate into Postfix's main.cf and master.cf."),
     "uninstall": ("tracker.cli.install", "Take it out of them again."),

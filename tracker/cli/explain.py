@@ -82,13 +82,15 @@ def explain(
     from tracker.deciding.rules import decide
     from tracker.errors import FINDING
     from tracker.host import utc_now
-    from tracker.offline import rules_now
+    from tracker.offline import rules_now, with_owners
     from tracker.records import SmtpSession
 
     if not recipient:
         raise click.UsageError("--to: mail needs a recipient: write user@example.com or postmaster")
-    rules, _ = rules_now(settings_of(config_file), published=True)
+    settings = settings_of(config_file)
+    rules, _ = rules_now(settings, published=True)
     session = SmtpSession(client, sender, recipient, int(port), login or None)
+    session = with_owners(settings, rules, session)
     decision = decide(rules, session, utc_now())
     if as_json:
         import msgspec

@@ -130,11 +130,17 @@ def _print(rows: list[dict[str, Any]]) -> None:
 def allow(address: str, length: timedelta, user: str, config_file: Path) -> None:
     """Let ADDRESS send for some time, by your word: no rule of who earns a grant is asked."""
     from tracker.addresses import require
+    from tracker.deciding.owners import NAMELESS
     from tracker.engine import Engine
 
     log_to_stderr()
     canonical = require(address)
-    engine = Engine(settings_of(config_file), follow=False)
+    settings = settings_of(config_file)
+    if settings.grants.scope == "address" and user in NAMELESS:
+        raise click.UsageError(
+            '--user: with grants.scope = "address" a grant is for the senders of a user: name one'
+        )
+    engine = Engine(settings, follow=False)
     try:
         engine.start()
         grant = engine.allow(canonical, user, length).grant

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from tracker.deciding.lists import ClientIndex, client_rows, sender_rows
+from tracker.deciding.owners import Owners
 from tracker.records import AccessTable, ListEntry, MailHost, Row
 from tracker.settings import LocalSenderSettings
 
@@ -44,10 +45,12 @@ class SenderPolicy:
         exceptions: Iterable[ListEntry] = (),
         whitelist: Iterable[ListEntry] = (),
         blacklist: Iterable[ListEntry] = (),
+        owners: Owners | None = None,
     ) -> None:
         """`domains`: of local senders; `exceptions`: of these, and clients whose senders are not
-        looked at."""
+        looked at. `owners`: to whom a sender belongs, where that is asked."""
         self.host = host or MailHost()
+        self.owners = owners
         answer = _local_answer(settings or LocalSenderSettings())
         local, exempt = tuple(domains), tuple(exceptions)
         white, black = tuple(whitelist), tuple(blacklist)

@@ -259,19 +259,19 @@ class Ledger:
     def expiries_unread(self, read_until: datetime) -> dict[str, datetime]:
         """The same for when nobody has read the log since `read_until`: nothing is known of the
         sessions from then on, so an open one counts as ended there."""
+        bound = self.unread(read_until)
         return {
-            address: max(self._unread(grant, read_until) for grant in users.values())
+            address: max(ends(grant, bound) for grant in users.values())
             for address, users in self._by_address.items()
         }
+
+    def unread(self, read_until: datetime) -> datetime:
+        """How long a session then counts whose end may have been logged and not been read."""
+        return read_until + self._policy.window
 
     def addresses(self) -> Iterator[str]:
         """Every address that has a grant."""
         return iter(self._by_address)
-
-    def _unread(self, grant: Grant, read_until: datetime) -> datetime:
-        if not grant.sessions:
-            return grant.expires
-        return min(grant.expires, max(grant.until, read_until + self._policy.window))
 
     def _put(self, grant: Grant) -> None:
         users = self._by_address.setdefault(grant.address, {})
@@ -307,6 +307,13 @@ class Ledger:
             of_user.discard(session.id)
         if not of_user:
             del self._open_of[grant.user]
+
+
+def ends(grant: Grant, unread: datetime | None) -> datetime:
+    """When a grant ends. `unread`: nothing is known of sessions, so they count until then."""
+    if unread is None or not grant.sessions:
+        return grant.expires
+    return min(grant.expires, max(grant.until, unread))
 
 
 class _Expiries(Mapping[str, datetime]):

@@ -5,7 +5,7 @@
 | N | the client is in Postfix's mynetworks | may relay |
 | T | the client is in the trusted list; the first entry that holds it counts | may relay |
 | A | the session is authenticated by SMTP AUTH | may relay |
-| P | the client has a grant | may relay |
+| P | the client has a grant; with the scope "address", of the user whose sender it is | may relay |
 | H | the sender is local, and none of the above | refused, or goes on with the mark H |
 | W | the white list | the black list is not asked |
 | B | the black list | refused |
@@ -14,12 +14,16 @@
 Each of N, T, A and P ends the same way, so their order names the reason and changes nothing else.
 On ports 587 and 465 only A counts, and who lacks it is refused. On port 25 A counts where Postfix
 offers AUTH there. What H, W and B answer is read from the very tables that Postfix reads.
+
+With the scope "ip" Postfix asks P of a table. With "address" that table is empty, since none can
+join client and sender, and Postfix asks the policy service, which answers by `granted`: rule P.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Literal
 
 from msgspec import Struct
@@ -27,12 +31,19 @@ from msgspec import Struct
 from tracker.addresses import canonical, subject
 from tracker.deciding import replies
 from tracker.deciding.access import SKIP_LISTS, WARN_LOCAL, SenderPolicy
+from tracker.deciding.ledger import ends
 from tracker.deciding.lists import holds
-from tracker.deciding.senders import lookups
+from tracker.deciding.owners import Owners
+from tracker.deciding.senders import fold, lookups
 from tracker.deciding.trusted import TrustedList
 from tracker.records import Decision, Grant, Row, SmtpSession, Step
 
 SUBMISSION_PORTS = frozenset({587, 465})
+
+Scope = Literal["ip", "address"]
+
+_NAMED = 3
+"""Users who are named of those that have a grant."""
 
 Effect = Literal["relay", "reject", "end", "none"]
 """What a rule does when it matches: `end` asks no further rule, `none` goes on."""
@@ -48,14 +59,23 @@ class RuleSet:
         expiries: Mapping[str, datetime],
         ipv6_prefix: int = 128,
         senders: SenderPolicy | None = None,
-        grants: Iterable[Grant] = (),
+        grants: Mapping[str, Sequence[Grant]] = MappingProxyType({}),
+        *,
+        scope: Scope = "ip",
+        owners: Owners | None = None,
+        unread: datetime | None = None,
     ) -> None:
-        """`grants`: for whoever wants to know which login earned one."""
+        """`grants`: those of each address, for the scope "address", and for whoever wants to know
+        which login earned one. `owners`: to whom a sender belongs. `unread`: nobody has read the
+        log lately, so open sessions count no longer than until then."""
         self.trusted = trusted
         self.senders = senders or SenderPolicy()
+        self.scope: Scope = scope
+        self.owners = owners
         self._expiries = expiries
         self._prefix = ipv6_prefix
         self._grants = grants
+        self._unread = unread
 
     def expiry(self, client: str) -> datetime | None:
         """When the grant of a client's address ends; None when it has none."""
@@ -63,9 +83,16 @@ class RuleSet:
 
     def earners(self, client: str) -> list[Grant]:
         """The grants for a client's address, the one that ends last first."""
-        address = subject(client, self._prefix)
-        found = [grant for grant in self._grants if grant.address == address]
+        found = self._grants.get(subject(client, self._prefix), ())
         return sorted(found, key=lambda grant: (grant.expires, grant.user), reverse=True)
+
+    def held(self, client: str, at: datetime) -> list[tuple[datetime, Grant]]:
+        """The grants for a client's address that are in force, each with when it ends; the one that
+        ends last first."""
+        found = ((ends(one, self._unread), one) for one in self.earners(client))
+        return sorted(
+            ((end, one) for end, one in found if end > at), key=lambda pair: pair[0], reverse=True
+        )
 
     def granted(self, only: Iterable[str] | None = None) -> dict[str, int]:
         """The entries of the grant table: address to expiry, in whole seconds since 1970.
@@ -73,8 +100,11 @@ class RuleSet:
         An address that the trusted list or mynetworks lets relay anyway stands here too: Postfix
         takes up a change of those only with a reload, which may come late or, where popgate is not
         root, be left to the admin; the grant must hold meanwhile. `only`: of these addresses alone.
+        With the scope "address" there is none: no address as such may relay.
         """
         found: dict[str, int] = {}
+        if self.scope == "address":
+            return found
         for address in self._expiries if only is None else only:
             expires = self._expiries.get(address)
             if expires is not None:
@@ -108,6 +138,16 @@ class Rule(Struct, frozen=True):
     name: str
     ask: Callable[[RuleSet, Asked], Found]
     checks: tuple[str, ...] = ()
+
+
+def granted(rules: RuleSet, session: SmtpSession, now: datetime) -> Step:
+    """What rule P says of a session, whatever other rules do: the answer of the policy service,
+    which Postfix asks where it has found N, T and A wanting."""
+    rule = next(rule for rule in RULES if rule.code == "P")
+    if session.port in SUBMISSION_PORTS:
+        return Step(rule.code, rule.name, matched=False, on="a submission port")
+    found = rule.ask(rules, Asked(session, canonical(session.client), (), now))
+    return Step(rule.code, rule.name, found.matched, found.on)
 
 
 def decide(rules: RuleSet, session: SmtpSession, now: datetime) -> Decision:
@@ -165,6 +205,8 @@ def _authenticated(rules: RuleSet, asked: Asked) -> Found:
 
 
 def _granted(rules: RuleSet, asked: Asked) -> Found:
+    if rules.scope == "address":
+        return _granted_to_sender(rules, asked)
     expires = rules.expiry(asked.client) if asked.client else None
     if asked.client is None or expires is None or expires <= asked.at:
         return Found(matched=False)
@@ -173,6 +215,21 @@ def _granted(rules: RuleSet, asked: Asked) -> Found:
         when = grant.last_login.astimezone(UTC).isoformat(timespec="seconds")
         on += f", earned by {grant.user} ({' '.join(grant.services)}) at {when}"
     return Found(matched=True, on=on, effect="relay")
+
+
+def _granted_to_sender(rules: RuleSet, asked: Asked) -> Found:
+    """The scope "address": a grant of one to whom the sender belongs."""
+    held = rules.held(asked.client, asked.at) if asked.client else []
+    if not held or rules.owners is None:
+        return Found(matched=False)
+    logins = rules.owners.logins(asked.session.sender, asked.session.owners)
+    for end, grant in held:
+        if why := logins.get(fold(grant.user, rules.owners.host)):
+            until = end.astimezone(UTC).isoformat(timespec="seconds")
+            return Found(True, f"grant of {grant.user} until {until}; {why}", "relay")
+    users = ", ".join(grant.user for _, grant in held[:_NAMED])
+    users += f" and {len(held) - _NAMED} more" if len(held) > _NAMED else ""
+    return Found(matched=False, on=f"granted to {users}, to whom the sender does not belong")
 
 
 def _local_sender(rules: RuleSet, asked: Asked) -> Found:

@@ -33,7 +33,7 @@ def lookups(sender: str, host: MailHost) -> tuple[str, ...]:
     address, _ = resolve(sender, host)
     whole = fold(address, host)
     local, _, domain = whole.rpartition("@")
-    bare = _without_extension(whole, host.delimiters)
+    bare = without_extension(whole, host.delimiters)
     keys = [
         whole,
         *([bare] if bare else []),
@@ -170,7 +170,7 @@ def _is_local(domain: str, host: MailHost) -> bool:
     return canonical(literal) in host.own
 
 
-def _without_extension(address: str, delimiters: str) -> str | None:
+def without_extension(address: str, delimiters: str) -> str | None:
     """The address without its extension, or None when it has none (split_addr(3))."""
     local, at, domain = address.rpartition("@")
     if local in ("mailer-daemon", "double-bounce", "postmaster") or not delimiters:

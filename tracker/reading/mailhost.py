@@ -43,6 +43,7 @@ _PARAMETERS = (
     "relay_domains_reject_code",
     "inet_interfaces",
     "proxy_interfaces",
+    "smtpd_sender_login_maps",
 )
 _LISTABLE = frozenset({"hash", "btree", "dbm", "sdbm", "cdb", "lmdb", "texthash", "inline"})
 """Table types whose keys `postmap -s` lists (DATABASE_README)."""
@@ -84,6 +85,7 @@ def ask(postfix: Postfix, interfaces: Iterable[str]) -> MailHost:
         resolve_dequoted=values["resolve_dequoted_address"] == "yes",
         untrusted_routing=values["allow_untrusted_routing"] == "yes",
         auth=values["smtpd_sasl_auth_enable"] == "yes",
+        login_maps=tuple(split(values["smtpd_sender_login_maps"])),
         access_code=values["access_map_reject_code"],
         reject_code=values["reject_code"],
         relay_code=values["relay_domains_reject_code"],

@@ -13,6 +13,8 @@ from tracker.settings.duration import Duration
 from tracker.settings.exports import ExportSettings, RspamdMap, Shared
 from tracker.settings.grants import GrantSettings, RefusedKind
 from tracker.settings.log import LogSettings
+from tracker.settings.metrics import MetricsSettings
+from tracker.settings.policy import PolicySettings
 from tracker.settings.postfix import PostfixSettings, TableSettings
 from tracker.settings.senders import (
     BlackListSettings,
@@ -34,6 +36,8 @@ __all__ = [
     "GrantSettings",
     "LocalSenderSettings",
     "LogSettings",
+    "MetricsSettings",
+    "PolicySettings",
     "PostfixSettings",
     "RefusedKind",
     "RspamdMap",
@@ -52,6 +56,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
     log: LogSettings = LogSettings()
     grants: GrantSettings = GrantSettings()
+    policy: PolicySettings = PolicySettings()
     trusted: TrustedSettings = TrustedSettings()
     local_senders: LocalSenderSettings = LocalSenderSettings()
     whitelist: WhiteListSettings = WhiteListSettings()
@@ -62,6 +67,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     state: StateSettings = StateSettings()
     audit: AuditSettings = AuditSettings()
     exports: ExportSettings = ExportSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
 
 BOUNDS: dict[str, tuple[timedelta, timedelta]] = {

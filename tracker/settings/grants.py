@@ -32,8 +32,11 @@ class GrantSettings(Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = Duration(hours=24)
     scope: Annotated[
-        Literal["ip"],
-        Meta(description="What a grant opens: ip, every sender from the address."),
+        Literal["ip", "address"],
+        Meta(
+            description="What a grant opens: ip, every sender from the IP address, by a table; "
+            "address, only senders of the user that logged in from there, by the policy service."
+        ),
     ] = "ip"
     services: Annotated[
         tuple[str, ...],

@@ -8,11 +8,11 @@ SMTP AUTH alone opens; a bare `RCPT TO:<postmaster>` is accepted there whatever 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal
 
 from tracker.deciding import access, restrictions
 from tracker.deciding.rules import RULES
+from tracker.settings import Settings
 
 GrantTableType = Literal["lmdb", "cidr"]
 GRANT_FILES: dict[GrantTableType, str] = {
@@ -43,11 +43,11 @@ _TLS: dict[str, dict[str, str]] = {
 SUBMISSION_SERVICES = tuple(_TLS)
 
 
-def tables(kind: GrantTableType) -> dict[str, str]:
+def tables(settings: Settings, kind: GrantTableType) -> dict[str, str]:
     """The check that asks each table, by the table's name; `${popgate_dir}` is the maps folder."""
     found = {
         "trusted": "check_client_access cidr:${popgate_dir}/trusted.cidr",
-        "grants": f"check_client_access {kind}:${{popgate_dir}}/{GRANT_FILES[kind]}",
+        "grants": grants_check(settings, kind),
     }
     for name in SENDER_TABLES:
         source = f"lmdb:${{popgate_dir}}/{name}"
@@ -59,20 +59,36 @@ def tables(kind: GrantTableType) -> dict[str, str]:
     return found
 
 
-def clients(kind: GrantTableType) -> str:
+def grants_check(settings: Settings, kind: GrantTableType) -> str:
+    """How Postfix asks for grants: a table, or the policy service for addresses of senders.
+
+    A dead, slow or full service is no grant, and its default of 100 s is cut to 3. `try_limit=1`
+    leaves a connection that failed in place (attr_clnt(3), Postfix 3.7), so that all later requests
+    would fail on it too: hence one request a connection, and none outlives its SMTP session for
+    longer than a second.
+    """
+    if settings.grants.scope == "ip":
+        return f"check_client_access {kind}:${{popgate_dir}}/{GRANT_FILES[kind]}"
+    action = {"not-granted": "DUNNO", "defer": "DEFER_IF_REJECT"}[settings.policy.on_failure]
+    limits = "timeout=3s, try_limit=1, request_limit=1, max_idle=1s, max_ttl=1s"
+    service = f"{settings.policy.listen}, default_action={action}, {limits}"
+    return f"check_policy_service {{ {service} }}"
+
+
+def clients(settings: Settings, kind: GrantTableType) -> str:
     """`popgate_clients`: the checks that let a client relay, in the order of the rules T and P."""
-    checks = tables(kind)
+    checks = tables(settings, kind)
     return ", ".join(checks[one] for rule in RULES if rule.code in "TP" for one in rule.checks)
 
 
-def parameters(directory: Path, kind: GrantTableType) -> dict[str, str]:
+def parameters(settings: Settings, kind: GrantTableType) -> dict[str, str]:
     """popgate's own parameters of main.cf, in the order in which they are written."""
-    checks = tables(kind)
+    checks = tables(settings, kind)
     senders = [checks[one] for rule in RULES if rule.code in "HWB" for one in rule.checks]
     warn = f"check_sender_access static:{{WARN {access.WARN_TEXT}}}, permit"
     return {
-        "popgate_dir": str(directory),
-        restrictions.CLIENTS: clients(kind),
+        "popgate_dir": str(settings.tables.directory),
+        restrictions.CLIENTS: clients(settings, kind),
         access.SKIP_LISTS: "permit",
         access.WARN_LOCAL: warn,
         access.LOCAL_SENDER: checks["local_senders"],

@@ -208,6 +208,17 @@ class Postfix:
         answer = self._run(["postmap", *self._config, "-q", key, table], absent=1)
         return answer.rstrip("\n") or None
 
+    def first(self, tables: Sequence[str], keys: Iterable[str]) -> str | None:
+        """The first answer of any of the tables to the first of the keys that has one; tables that
+        fold keys do so. Raises PostfixError if Postfix cannot read them."""
+        lines = "".join(f"{key}\n" for key in keys)
+        answers = self._run(["postmap", *self._config, "-q", "-", *tables], lines, absent=1)
+        return answers.partition("\n")[0].partition("\t")[2].strip() or None
+
+    def value(self, parameter: str) -> str:
+        """The value of one main.cf parameter, expanded."""
+        return self._run(["postconf", *self._config, "-xh", parameter], strict=False).strip()
+
     def running(self) -> bool:
         """Whether this instance's master process is there, by its pid file. Only root can tell."""
         queue = self._run(["postconf", *self._config, "-h", "queue_directory"], strict=False)

@@ -14,6 +14,7 @@ from tracker.addresses import order
 from tracker.deciding.rules import RuleSet
 from tracker.deciding.trusted import Entry, TrustedList
 from tracker.records import AccessTable, Grant, Table
+from tracker.settings import Settings
 from tracker.texts import printable, visible
 from tracker.writing import parameters
 from tracker.writing.parameters import GrantTableType
@@ -99,12 +100,13 @@ def access_text(table: AccessTable, kind: GrantTableType) -> Table:
     return Table(f"{table.name}.txt", "text" if indexed else "texthash", text)
 
 
-def main_cf_snippet(directory: Path, kind: GrantTableType) -> Table:
-    """`main.cf.snippet`: the parameters that make Postfix ask the tables, in the rules' order."""
+def main_cf_snippet(settings: Settings, kind: GrantTableType) -> Table:
+    """`main.cf.snippet`: the parameters that make Postfix ask the tables, in the rules' order, and
+    the policy service where grants are for addresses of senders."""
     text = _render(
         "main.cf.snippet.j2",
         version=__version__,
-        parameters=parameters.parameters(directory, kind),
+        parameters=parameters.parameters(settings, kind),
         classes=parameters.CLASSES,
         known=parameters.KNOWN,
     )

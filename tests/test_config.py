@@ -115,8 +115,8 @@ def test_what_show_prints_gives_the_same_settings() -> None:
         ),
         (
             '[log]\ntimezone = "Mars/Olympus"',
-            'popgate.toml: log.timezone = "Mars/Olympus": expected a zone of /usr/share/zoneinfo, '
-            "such as Europe/Berlin",
+            'popgate.toml:2: log.timezone = "Mars/Olympus": expected a zone of '
+            "/usr/share/zoneinfo, such as Europe/Berlin",
         ),
         (
             '[local_senders]\ndomains = ["example.com", "10.1"]',

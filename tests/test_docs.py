@@ -11,6 +11,7 @@ import pytest
 
 from tracker.cli import popgate
 from tracker.config import settings_table
+from tracker.deciding.health.catalogue import CATALOGUE
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -58,7 +59,7 @@ def test_every_module_of_the_map_exists_and_every_module_is_on_it() -> None:
 
 def test_deciding_does_no_io_and_knows_neither_of_the_others() -> None:
     pure = {"reading", "writing", "os", "subprocess", "pathlib", "sqlite3", "time", "logging", "io"}
-    for file in (ROOT / "tracker/deciding").glob("*.py"):
+    for file in (ROOT / "tracker/deciding").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             names = (
                 [alias.name for alias in node.names]
@@ -76,3 +77,10 @@ def test_deciding_does_no_io_and_knows_neither_of_the_others() -> None:
 def test_every_module_begins_with_its_manual_page() -> None:
     for file in [*SOURCES, *(ROOT / "lab").glob("*.py"), *(ROOT / "bench").glob("*.py")]:
         assert ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))), file
+
+
+def test_every_finding_of_the_doctor_is_told_with_its_severity_and_no_other() -> None:
+    text = (ROOT / "docs/doctor.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `([a-z0-9-]+)` \| ([a-z]+) \|", text, re.MULTILINE)
+    assert dict(told) == {code: kind.severity for code, kind in CATALOGUE.items()}
+    assert len(told) == len(CATALOGUE)

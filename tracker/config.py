@@ -92,15 +92,27 @@ def settings_table() -> Iterator[Setting]:
 
 def load(path: Path) -> Settings:
     """The settings in the file at `path`. Raises ConfigError."""
+    return parse(_read(path), str(path))
+
+
+def as_far_as_sound(path: Path) -> tuple[Settings, list[str]]:
+    """The settings in the file as far as they are sound, at their defaults where they are not, and
+    every fault there is, a line each."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return _parsed(_read(path), str(path))
+    except ConfigError as error:
+        return Settings(), error.problems
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ConfigError(
             [f"{path}: no such file: popgate config sample prints one; or name yours with --config"]
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: cannot be read: {error}"]) from error
-    return parse(text, str(path))
 
 
 def salvage(path: Path) -> dict[str, Any]:
@@ -117,6 +129,14 @@ def parse(text: str, where: str) -> Settings:
 
     Raises ConfigError with every fault there is, a line each.
     """
+    settings, problems = _parsed(text, where)
+    if problems:
+        raise ConfigError(problems)
+    return settings
+
+
+def _parsed(text: str, where: str) -> tuple[Settings, list[str]]:
+    """The settings as far as they are sound, and every fault. Raises ConfigError for no TOML."""
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -133,12 +153,10 @@ def parse(text: str, where: str) -> Settings:
             lines = _lines(text, name)
             made[name], faults = _section(name, content, sections[name])
             problems += [f"{where}{lines.get(key, '')}: {fault}" for key, fault in faults]
+    settings = Settings(**made)
     if not problems:
-        settings = Settings(**made)
         problems = [f"{where}: {fault}" for fault in _contradictions(settings)]
-    if problems:
-        raise ConfigError(problems)
-    return settings
+    return settings, problems
 
 
 def _section(
@@ -213,6 +231,13 @@ def _check_log(name: str, made: Any) -> None:
         raise ValueError("expected paths from the root, such as /usr/lib/dovecot/log")
     if name == "log.journal_directory" and made and not made.startswith("/"):
         raise ValueError("expected a path from the root, such as /var/log/journal")
+    if name == "log.timezone" and made:
+        try:
+            ZoneInfo(made)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(
+                "expected a zone of /usr/share/zoneinfo, such as Europe/Berlin"
+            ) from error
     if name == "log.units" and not all(_UNIT.fullmatch(text) for text in made):
         raise ValueError("expected whole names of units, such as dovecot.service, without stars")
 
@@ -267,14 +292,6 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             f"policy.listen = {_toml(settings.policy.listen)}: is not on loopback, and the "
             "protocol has no password: name 127.0.0.1, or set policy.allow_remote = true"
         )
-    if settings.log.timezone:
-        try:
-            ZoneInfo(settings.log.timezone)
-        except (ZoneInfoNotFoundError, ValueError):
-            yield (
-                f"log.timezone = {_toml(settings.log.timezone)}: expected a zone of "
-                "/usr/share/zoneinfo, such as Europe/Berlin"
-            )
 
 
 def nearest(name: str, known: Any) -> str:

@@ -1,4 +1,4 @@
-"""The rules as they are now, read without a running popgate: for `popgate render` and `explain`.
+"""The rules as they are now, read without a running popgate: for `render`, `explain`, `doctor`.
 
 Nothing is written, and no log is read.
 """
@@ -27,6 +27,7 @@ from tracker.store import Store
 from tracker.trusting import Trusting
 from tracker.writing import render
 from tracker.writing.exports import wanted_exports
+from tracker.writing.parameters import GrantTableType
 from tracker.writing.postfix import Postfix
 from tracker.writing.publish import table_type
 
@@ -45,7 +46,7 @@ def rules_now(settings: Settings, *, published: bool = False) -> tuple[RuleSet, 
     ledger = Ledger(policy)
     read_until: datetime | None = None
     if (settings.state.directory / "popgate.db").exists():
-        store = Store(settings.state.directory)
+        store = Store.look(settings.state.directory)
         try:
             ledger = Ledger(policy, store.grants(), store.ended())
             if published and store.running() is None:
@@ -85,14 +86,21 @@ def with_owners(settings: Settings, rules: RuleSet, session: SmtpSession) -> Smt
         maps.close()
 
 
+def policy_texts(settings: Settings, rules: RuleSet, kind: GrantTableType) -> list[Table]:
+    """What no login changes: the trusted list, and the tables of senders and lists."""
+    return [
+        render.trusted_table(rules.trusted, settings.trusted.file),
+        *(render.access_text(table, kind) for table in rules.senders.tables.values()),
+    ]
+
+
 def wanted_tables(settings: Settings) -> list[Table]:
     """Every text that the settings, the lists and the state make; nothing is written."""
     kind = table_type(settings.postfix, Postfix(settings.postfix))
     rules, grants = rules_now(settings)
     return [
-        render.trusted_table(rules.trusted, settings.trusted.file),
+        *policy_texts(settings, rules, kind),
         *render.grant_texts(rules, grants, kind),
-        *(render.access_text(table, kind) for table in rules.senders.tables.values()),
         render.main_cf_snippet(settings, kind),
         render.master_cf_snippet(),
         *wanted_exports(

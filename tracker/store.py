@@ -90,6 +90,33 @@ class Store:
             self.close()
             raise
 
+    @classmethod
+    def look(cls, directory: Path) -> Store:
+        """The state as it is, only to be read: nothing is made, locked or changed.
+
+        Raises StoreError, also where there is none.
+        """
+        store = cls.__new__(cls)
+        store._directory, store._file = directory, directory / "popgate.db"
+        store._lock = store._alive = None
+        # Without a log beside it nobody has it open; SQLite would make one to read it.
+        log = store._file.with_name("popgate.db-wal")
+        how = "mode=ro" if log.exists() else "mode=ro&immutable=1"
+        try:
+            store._db = sqlite3.connect(
+                f"{store._file.as_uri()}?{how}", uri=True, isolation_level=None, timeout=5
+            )
+            version = store._schema()
+        except sqlite3.Error as error:
+            raise store._failure(error) from error
+        if version != len(_MIGRATIONS):
+            store.close()
+            raise StoreError(
+                f"{store._file}: is of another popgate (schema {version}, this one knows "
+                f"{len(_MIGRATIONS)}): `popgate expire` of the newer one brings it up to date"
+            )
+        return store
+
     def close(self) -> None:
         """Let go of the file and of all locks; a second time does nothing."""
         self._db.close()

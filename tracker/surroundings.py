@@ -45,7 +45,7 @@ def survey(settings: Settings, postfix: Postfix, record: Record | None) -> Surve
     host = mailhost.ask(postfix, own_addresses())
     kind = table_type(settings.postfix, postfix)
     wanted = Wanted(
-        parameters.parameters(settings.tables.directory, kind),
+        parameters.parameters(settings, kind),
         parameters.CLASSES,
         _services(settings, setup),
         {name: str(port) for name, port in _PORTS.items() if not _known(name)},

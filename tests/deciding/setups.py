@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from tracker.deciding.installing import Wanted
 from tracker.records import MailService, PostfixSetup
+from tracker.settings import Settings
 from tracker.writing import parameters
 
 DEFAULT_RELAY = "permit_mynetworks, permit_sasl_authenticated, defer_unauth_destination"
-OWN = parameters.parameters(Path("/var/lib/popgate/maps"), "lmdb")
+OWN = parameters.parameters(Settings(), "lmdb")
 
 
 def service(name: str = "smtp", kind: str = "inet", **options: str) -> MailService:

@@ -30,6 +30,7 @@ _COMMANDS = {
     "policy": ("tracker.cli.policy", "Answer Postfix whether a grant is for the sender."),
     "status": ("tracker.cli.status", "Say whether popgate is at work, and what it counted."),
     "render": ("tracker.cli.render", "Write the tables and snippets to a folder."),
+    "doctor": ("tracker.cli.doctor", "Say what is wrong on this host, and what mends it."),
     "install": ("tracker.cli.install", "Put popgate into Postfix's main.cf and master.cf."),
     "uninstall": ("tracker.cli.install", "Take it out of them again."),
     "config": ("tracker.cli.config", "Check, show, sample or change the configuration."),

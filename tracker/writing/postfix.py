@@ -98,6 +98,12 @@ class Postfix:
         """Where its main.cf and master.cf are."""
         return Path(self._ask("-xh", "config_directory")[0].strip())
 
+    def postconf(self, *options: str) -> tuple[list[str], list[str]]:
+        """The lines that postconf prints, and those in which it complains of main.cf or master.cf.
+        Such a complaint is no failure."""
+        printed, said = self._ask(*options)
+        return printed.splitlines(), said.splitlines()
+
     def setup(self) -> PostfixSetup:
         """What main.cf and master.cf say. Raises PostfixError when postconf cannot be run."""
         listed, said = self._ask("-n")
@@ -221,12 +227,17 @@ class Postfix:
 
     def running(self) -> bool:
         """Whether this instance's master process is there, by its pid file. Only root can tell."""
+        return self.master_pid() is not None
+
+    def master_pid(self) -> int | None:
+        """The pid of this instance's master process. Only root can tell."""
         queue = self._run(["postconf", *self._config, "-h", "queue_directory"], strict=False)
         try:
             pid = Path(queue.strip(), "pid/master.pid").read_text(encoding="ascii").strip()
-            return Path("/proc", pid, "comm").read_text(encoding="ascii").strip() == "master"
+            there = Path("/proc", pid, "comm").read_text(encoding="ascii").strip() == "master"
         except (OSError, UnicodeDecodeError):
-            return False
+            return None
+        return int(pid) if there else None
 
     def names(self, folder: Path) -> bool:
         """Whether main.cf or master.cf of this instance name a folder."""

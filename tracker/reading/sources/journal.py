@@ -47,6 +47,7 @@ _PATIENCE = 0.1
 _SILENCE = 60.0
 """Seconds without an entry after which a journalctl that should read to the end is given up."""
 
+
 _ENVIRONMENT = {**os.environ, "LC_ALL": "C"}
 _FIELDS = "MESSAGE,SYSLOG_IDENTIFIER,SYSLOG_PID,_PID,_COMM,_HOSTNAME"
 _FOLLOW = ["--follow", "--no-tail"]

@@ -1,0 +1,1 @@
+"""`popgate doctor`: what the facts of a host mean, a module a part; pure."""

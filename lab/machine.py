@@ -42,7 +42,7 @@ Before=systemd-journald.service systemd-journald.socket
 
 [Service]
 Type=oneshot
-ExecStart=umount /proc/sys/kernel/random/boot_id
+ExecStart=sh -c "while umount /proc/sys/kernel/random/boot_id; do :; done"
 """
 _PROBE = """
 set -e

@@ -5,6 +5,7 @@ The tests are one story: each goes on where the one before it stopped.
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
@@ -32,6 +33,9 @@ UNITS = (
     "popgate-reload.path",
     "popgate-reload.service",
 )
+# systemd.journal-fields(7), sd-messages(3)
+STARTING = "7d4958e842da4a758f6c1cdc7b36dcc5"
+STARTED = "39f53479d3a045ac8e11786248231fbf"
 EXPOSURE = {"popgate": 1.5, "popgate-expire": 1.5, "popgate-reload": 1.5}
 SETTINGS = {"grants.window": f"{WINDOW}s", "audit.interval": "5s", "submission.enabled": "true"}
 Show = Callable[[str, object], None]
@@ -166,6 +170,14 @@ def drop_in(host: Mailhost, text: str | None) -> None:
     host.machine.run("systemctl", "daemon-reload")
 
 
+def test_the_doctor_finds_no_error(host: Mailhost, show: Show) -> None:
+    done = host.machine.command("popgate", "doctor", "--json")
+    findings = json.loads(done.stdout)
+    errors = [one for one in findings if one["severity"] == "error"]
+    assert not errors, errors
+    show("doctor", ", ".join(f"{one['severity']} {one['code']}" for one in findings) or "well")
+
+
 def test_grants_of_a_daemon_that_was_killed_end_on_time_by_the_timer(
     host: Mailhost, show: Show
 ) -> None:
@@ -243,10 +255,20 @@ def first_answers(host: Mailhost, *clients: str) -> dict[str, tuple[int, str]]:
 
 def before_postfix(host: Mailhost) -> str:
     """How long the tables had been right when Postfix was started."""
-    right = int(host.machine.property("popgate-expire.service", "ExecMainExitTimestampMonotonic"))
-    began = int(host.machine.property(host.postfix_unit, "InactiveExitTimestampMonotonic"))
-    assert 0 < right < began
+    right = first_since_boot(host, "popgate-expire.service", STARTED)
+    began = first_since_boot(host, host.postfix_unit, STARTING)
+    assert right < began
     return f"{(began - right) / 1000:.0f} ms"
+
+
+def first_since_boot(host: Mailhost, unit: str, message: str) -> int:
+    """When the journal first has a message of systemd's about a unit, in microseconds."""
+    manager = "--property=UserspaceTimestamp"
+    boot = host.machine.run("systemctl", "show", "--timestamp=unix", "--value", manager).strip()
+    terms = [f"--since={boot}", "--output=json", f"UNIT={unit}", f"MESSAGE_ID={message}"]
+    said = host.machine.run("journalctl", "--no-pager", *terms).splitlines()
+    assert said, f"{unit}: no such message since {boot}"
+    return int(json.loads(said[0])["__REALTIME_TIMESTAMP"])
 
 
 def test_port_587_opens_for_authentication_alone_and_port_25_offers_none(host: Mailhost) -> None:

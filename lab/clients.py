@@ -62,6 +62,14 @@ class SmtpSession:
         code, text = self._smtp.rcpt(recipient)
         return code, text.decode("utf-8", "replace")
 
+    def send(self, recipient: str, text: str, sender: str = "alice@example.com") -> int:
+        """Send a mail; the answer to its end, or to what was refused before."""
+        self._smtp.rset()
+        for code, _ in (self._smtp.mail(sender), self._smtp.rcpt(recipient)):
+            if code != 250:
+                return code
+        return self._smtp.data(text)[0]
+
     def close(self) -> None:
         """QUIT."""
         with suppress(smtplib.SMTPException, OSError):

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import ipaddress
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.moments import NOW, after
+from tests.moments import NOW, after, login, logout
+from tracker.deciding.ledger import Ledger
+from tracker.deciding.policy import GrantPolicy
 from tracker.errors import StoreError
 from tracker.history.lives import Told
 from tracker.history.reading import Past
 from tracker.history.records import Commit, Count, Held, KeptLogin, Life, PastChange
-from tracker.records import Change, ChangeKind, Grant, Origin
+from tracker.records import Change, ChangeKind, Ended, Grant, Origin
+from tracker.settings import Duration, GrantSettings
 from tracker.store import Store
 
 
@@ -265,3 +272,46 @@ def test_the_oldest_lives_go_when_there_are_too_many(store: Store, past: Past) -
 def test_no_history_yet_is_said_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="popgate has not run yet"):
         Past(tmp_path / "nothing")
+
+
+EVENTS = st.lists(
+    st.tuples(
+        st.floats(0, 900, allow_nan=False),  # seconds that pass
+        st.sampled_from(["login", "logout", "allow", "revoke", "nothing"]),
+        st.integers(0, 2),  # whose
+        st.integers(0, 2),  # from where
+    ),
+    max_size=40,
+)
+
+
+@given(EVENTS)
+@hypothesis.settings(max_examples=60)
+def test_at_any_moment_the_history_has_what_the_ledger_had(
+    steps: list[tuple[float, str, int, int]],
+) -> None:
+    policy = GrantPolicy(GrantSettings(window=Duration(minutes=10)), ())
+    ledger, now = Ledger(policy), 0.0
+    had: list[tuple[datetime, set[tuple[str, str]]]] = []
+    with tempfile.TemporaryDirectory() as folder, closing(Store(Path(folder))) as store:
+        for number, (passed, what, who, where) in enumerate(steps):
+            now += passed + 0.001
+            user, address = f"user{who}", f"203.0.113.{where}"
+            session = f"{who}{where}"
+            changes: list[Change | Ended] = [*ledger.expire(after(now))]
+            if what == "login":
+                one = login(address, user, at=now, session=session if number % 2 else None)
+                changes += ledger.apply(one, after(now))
+            elif what == "logout":
+                changes += ledger.apply(logout(session, at=now), after(now))
+            elif what == "allow":
+                changes.append(ledger.allow(address, user, after(now), timedelta(minutes=3)))
+            elif what == "revoke":
+                changes += ledger.revoke(address)
+            store.save(changes, after(now))
+            had.append((after(now), {(one.address, one.user) for one in ledger.grants()}))
+        with Past(Path(folder)) as past:
+            for moment, keys in had:
+                lives = list(past.lives(moment, moment))
+                assert {(life.address, life.user) for life in lives} == keys
+                assert len(lives) == len(keys)

@@ -84,8 +84,8 @@ def _git(settings: Settings, past: Past) -> Iterator[str]:
         return
     git = Git(folder)
     try:
-        git.run("fsck", "--full", "--no-dangling", "--no-progress", timeout=_FSCK)
-        _, said = git.run("rev-list", "HEAD", timeout=_FSCK)
+        git.run("fsck", "--full", "--no-dangling", "--no-progress", patience=_FSCK)
+        _, said = git.run("rev-list", "HEAD", patience=_FSCK)
     except AuditError as error:
         yield str(error)
         return

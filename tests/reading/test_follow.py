@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import datetime, timedelta
@@ -20,7 +22,7 @@ from tracker.reading.formats import find
 from tracker.reading.sources import matching
 from tracker.reading.sources.files import QUIET
 from tracker.reading.sources.stdin import Stdin
-from tracker.records import Position
+from tracker.records import Origin, Position
 from tracker.settings import LogSettings
 
 DOVECOT = find("dovecot", None)
@@ -341,3 +343,106 @@ def test_catching_up_goes_on_where_it_was_interrupted(site: Site, tmp_path: Path
     while site.reader.more():
         rest += site.step()
     assert first + rest == [f"u{n}" for n in range(200_000)]
+
+
+def line_at(origin: Origin | None) -> str:
+    """The line that stands at the place that was told, in the file that has that inode."""
+    assert origin is not None
+    _, inode, offset = map(int, origin.place.split("/"))
+    folder = Path(origin.source).parent
+    (file,) = (one for one in folder.iterdir() if one.stat().st_ino == inode)
+    with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as opened:
+        opened.seek(offset)
+        return opened.readline().decode()
+
+
+def test_the_line_of_an_event_stands_at_the_place_that_is_told(site: Site, tmp_path: Path) -> None:
+    one, two = tmp_path / "one.log", tmp_path / "two.log"
+    one.write_text("noise\n" + "".join(login_line(f"203.0.113.{n}", f"u{n}") for n in range(5)))
+    two.write_text("".join(f"noise {n}\n{login_line('203.0.113.9', f'v{n}')}" for n in range(2000)))
+    site.open(one, two)
+    users = site.step()
+    assert len(users) == 2005
+    for number in (0, 4, 5, 1500, 2004):
+        origin = site.reader.origin(number)
+        assert origin is not None
+        assert f"user=<{users[number]}>" in origin.line
+        assert line_at(origin) == f"{origin.line}\n"
+    one.rename(tmp_path / "one.log.1")
+    one.write_text("more noise\n" + login_line("203.0.113.7", "after"))
+    assert site.step() == ["after"]
+    assert line_at(site.reader.origin(0)).startswith(NOW.isoformat())
+    assert site.reader.origin(1) is None
+
+
+def test_the_place_in_a_packed_file_is_that_of_what_is_in_it(site: Site, tmp_path: Path) -> None:
+    log = tmp_path / "mail.log"
+    log.write_text("")
+    with gzip.open(tmp_path / "mail.log.1.gz", "wt") as packed:
+        packed.write("noise\n" + login_line("203.0.113.5", "packed"))
+    site.open(log)
+    assert site.step() == ["packed"]
+    assert "user=<packed>" in line_at(site.reader.origin(0))
+
+
+def test_the_line_of_a_server_that_writes_two_is_the_one_that_names_the_user(
+    site: Site, tmp_path: Path
+) -> None:
+    log = tmp_path / "mail.log"
+    stamp = NOW.isoformat()
+    log.write_text(
+        f"{stamp} mailhost popa3d[88]: Session from 203.0.113.6\n"
+        f"{stamp} mailhost popa3d[88]: Authentication passed for bob\n"
+    )
+    settings = LogSettings(files=(log,))
+    popa3d = find("popa3d", None)
+    reader = LogReader(settings, [popa3d], site.saved, NOW, LONG_AGO)
+    events, _ = reader.read(NOW)
+    reader.close()
+    lines = [reader.origin(number) for number in range(len(events))]
+    assert [one.line.rpartition(": ")[2] for one in lines if one] == [
+        "Authentication passed for bob"
+    ]
+
+
+def test_the_place_in_the_journal_is_the_cursor_of_the_entry(site: Site, journal: Journal) -> None:
+    message = login_line("203.0.113.5", "alice").partition("dovecot: ")[2].strip()
+    other = login_line("203.0.113.6", "bob").partition("dovecot: ")[2].strip()
+    journal.write(*(entry(text, NOW) for text in ("noise", message, "noise", other)))
+    site.open(units=("dovecot.service",), journal_directory=str(journal.folder))
+    users: list[str] = []
+    with freeze_time(NOW, tick=True):
+        while users != ["alice", "bob"]:
+            users = site.step() or users
+    for number, user in enumerate(users):
+        origin = site.reader.origin(number)
+        assert origin is not None
+        shown = subprocess.run(
+            [
+                "journalctl",
+                f"--directory={journal.folder}",
+                "--output=cat",
+                "--lines=1",
+                f"--cursor={origin.place}",
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        assert f"user=<{user}>" in shown
+
+
+def test_nobody_can_go_back_to_a_line_of_standard_input(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, write = os.pipe()
+    monkeypatch.setattr(follow, "standard_input", lambda: Stdin(read))
+    os.write(write, login_line("203.0.113.5", "alice").encode())
+    site.open("-")
+    assert site.step() == ["alice"]
+    origin = site.reader.origin(0)
+    assert origin is not None
+    assert (origin.source, origin.place) == ("-", "")
+    assert "user=<alice>" in origin.line
+    os.close(read)
+    os.close(write)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
+from lab.processes import alive, wait_for
 from tests.moments import NOW, after
 from tracker.errors import AuditError
 from tracker.records import Change, ChangeKind, Grant
@@ -118,3 +120,76 @@ def test_the_message_names_other_texts_and_stays_short() -> None:
 
 def test_a_user_name_cannot_break_out_of_its_line() -> None:
     assert "\n+ fake" not in message([change("added", user="x\n+ fake 203.0.113.66 root")])
+
+
+def test_a_hook_that_hangs_is_killed_with_all_that_it_started(
+    maps: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (maps / "a").write_text("1")
+    history = History(maps)
+    history.commit("first")
+    hook = maps / ".git/hooks/pre-commit"
+    hook.write_text("#!/bin/sh\nsleep 1000 & echo $! > hook.pid; wait\n")
+    hook.chmod(0o755)
+    monkeypatch.setattr("tracker.writing.git._TIMEOUT", 0.5)
+    (maps / "a").write_text("2")
+    with pytest.raises(AuditError, match=r"commit .*killed after 0.5 s"):
+        history.commit("second")
+    wait_for("the hook's end", lambda: not alive(int((maps / "hook.pid").read_text())))
+
+
+def test_a_commit_that_fails_again_is_tried_ever_less_often(maps: Path) -> None:
+    (maps / ".git").write_text("no repository")
+    history = History(maps)
+    began = time.monotonic()
+    for _ in range(2):
+        assert history.due(time.monotonic())
+        with pytest.raises(AuditError):
+            history.commit("first")
+    assert not history.due(began + 50)
+    assert history.due(began + 70)
+
+
+def test_what_is_committed_is_pushed_to_the_remote_of_the_settings(
+    maps: Path, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare.git"
+    subprocess.run(["git", "init", "--quiet", "--bare", bare], check=True)
+    history = History(maps, push="origin")
+    (maps / "a").write_text("1")
+    made = history.commit("first")
+    git(maps, "remote", "add", "origin", str(bare))
+    assert list(history.finish(20)) == []
+    branch = git(maps, "symbolic-ref", "--short", "HEAD").strip()
+    assert git(bare, "rev-parse", branch).strip() == made
+
+
+def test_a_push_that_fails_is_told_with_git_s_words(maps: Path) -> None:
+    history = History(maps, push="nowhere")
+    (maps / "a").write_text("1")
+    assert history.commit("first")
+    (fault,) = history.finish(20)
+    assert "push --quiet nowhere HEAD: fatal: 'nowhere'" in fault
+    assert list(history.finish(20)) == []
+
+
+def test_many_loose_objects_are_packed(maps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracker.writing.audit._LOOSE_OBJECTS", 10)
+    history = History(maps)
+    for number in range(5):
+        (maps / "a").write_text(str(number))
+        history.commit(str(number))
+    assert list(history.finish(60)) == []
+    assert "count: 0\n" in git(maps, "count-objects", "-v")
+    assert len(git(maps, "log", "--format=%h").split()) == 5
+
+
+def test_what_changed_in_a_list_stands_in_the_message() -> None:
+    words = [
+        ("trusted list: added 192.0.2.0/24 (line 12)", ["added 192.0.2.0/24 (line 12)  # lab"])
+    ]
+    assert message([], ["trusted.cidr"], words) == (
+        "trusted list: added 192.0.2.0/24 (line 12)\n\n"
+        "trusted list: added 192.0.2.0/24 (line 12)\n"
+        "  added 192.0.2.0/24 (line 12)  # lab\n"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,12 +67,14 @@ def audit(
     config_file: Path,
 ) -> None:
     """Say who could send without SMTP AUTH at some moment, and why (--at); or what happened in a
-    time: who had a grant, and what changed in lists, settings and tables.
+    time, the last day where nothing narrows it: who had a grant, and what changed in lists,
+    settings and tables.
 
     Times are this host's unless they bear a zone (Z, +01:00). 12:03 is the whole minute. Exits with
     1 where nobody could send, nothing is found, or --verify finds a difference.
     """
     from tracker.errors import FINDING
+    from tracker.host import utc_now
 
     if at and (since or until):
         raise click.UsageError("--at is a moment: leave out --since and --until")
@@ -90,7 +92,8 @@ def audit(
         if not answered:
             raise click.exceptions.Exit(FINDING)
     else:
-        first = since[0] if since else None
+        narrow = since or until or asked or user
+        first = since[0] if since else None if narrow else utc_now() - timedelta(days=1)
         last = until[1] if until else None
         if not _happened(settings, first, last, asked, user, limit=limit, as_json=as_json):
             raise click.exceptions.Exit(FINDING)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from tracker.history.records import CountOf
@@ -19,7 +19,6 @@ from tracker.records import (
     Ended,
     Event,
     Failed,
-    Grant,
     Login,
     Logout,
     Origin,
@@ -70,6 +69,9 @@ class _Steps:
         self.words: list[Change] = []
         self.change = change
 
+    def key(self) -> tuple[str, str]:
+        return self.change.grant.address, self.change.grant.user
+
     def add(self, index: int, change: Change) -> None:
         self.change = change
         if change.why == LOGIN:
@@ -82,6 +84,29 @@ class _Steps:
             self.words.append(change)
 
 
+_INSERT = (
+    "INSERT INTO lives (address, key, user, services, why, began, first_login, checkpoint, line, "
+    "logins, last_login, last_checkpoint, last_line, kept, closed, expires, ended, how) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_OPEN = "WHERE address = ? AND user = ? AND ended IS NULL"
+_LOGINS = (
+    "UPDATE lives SET services = ?, logins = logins + ?, last_login = ?, last_checkpoint = ?, "
+    "last_line = ?, kept = iif(kept <= ?, ?, kept), closed = coalesce(?, closed), expires = ?, "
+    f"ended = ?, how = ? {_OPEN}"
+)
+_NO_LOGIN = (
+    "UPDATE lives SET expires = ?, closed = coalesce(?, closed), ended = ?, how = ? " + _OPEN
+)
+_KEEP = f"INSERT INTO kept SELECT id, ?, ?, ?, ? FROM lives {_OPEN}"
+_COUNT = (
+    "INSERT INTO counts VALUES (?, ?, ?) "
+    "ON CONFLICT DO UPDATE SET number = number + excluded.number"
+)
+
+_Rows = list[tuple[object, ...]]
+
+
 class LifeWriter:
     """Writes into an open transaction."""
 
@@ -91,115 +116,96 @@ class LifeWriter:
     def write(self, changes: Iterable[Change | Ended], now: datetime, told: Told) -> None:
         """What a batch of changes means for the lives, and its counts."""
         steps: dict[tuple[str, str], _Steps] = {}
-        at = now.timestamp()
+        ended: list[_Steps] = []
         for index, change in enumerate(changes):
             if isinstance(change, Ended):
                 continue
             key = (change.grant.address, change.grant.user)
-            if key not in steps:
-                steps[key] = _Steps(change)
-            steps[key].add(index, change)
+            step = steps.get(key)
+            if step is None:
+                step = steps[key] = _Steps(change)
+            step.add(index, change)
             if change.kind == "removed":
-                self._write(steps.pop(key), at, told)
-        for step in steps.values():
-            self._write(step, at, told)
+                ended.append(steps.pop(key))
+        self._write([*ended, *steps.values()], now.timestamp(), told)
         self._db.executemany(
-            "INSERT INTO counts VALUES (?, ?, ?) "
-            "ON CONFLICT DO UPDATE SET number = number + excluded.number",
-            [(hour, kind, number) for (hour, kind), number in told.counts.items()],
+            _COUNT, [(hour, kind, number) for (hour, kind), number in told.counts.items()]
         )
 
-    def _write(self, step: _Steps, at: float, told: Told) -> None:
+    def _write(self, steps: list[_Steps], at: float, told: Told) -> None:
+        """All that was there before first: what ends makes room for what comes anew."""
+        logins: _Rows = []
+        others: _Rows = []
+        inserts: _Rows = []
+        for step in steps:
+            if step.came is not None:
+                inserts.append(_inserted(step, step.came, at, told))
+            elif step.logins:
+                self._keep_hourly(step, told)
+                logins.append(_logged_in(step, at, told))
+            else:
+                others.append((*_rest(step, at), *step.key()))
+        before = [step for step in steps if step.came is None]
+        self._keep_words(before, at)
+        self._db.executemany(_LOGINS, logins)
+        self._db.executemany(_NO_LOGIN, others)
+        self._db.executemany(_INSERT, inserts)
+        self._keep_words([step for step in steps if step.came is not None], at)
+
+    def _keep_hourly(self, step: _Steps, told: Told) -> None:
+        """Keep the last login of a step whole, where the last that was kept is an hour older."""
         grant = step.change.grant
-        if step.came is not None:
-            self._insert(step, step.came, at, told)
-        else:
-            self._update(step, grant, told)
-        for word in step.words:
-            self._keep(grant, at, word.why, _NO_LINE)
-        if step.change.kind == "removed":
-            self._db.execute(
-                "UPDATE lives SET ended = ?, how = ? "
-                "WHERE address = ? AND user = ? AND ended IS NULL",
-                (at, _how(step.change), grant.address, grant.user),
-            )
+        time = grant.last_login.timestamp()
+        if time - grant.first_login.timestamp() >= KEPT_EVERY:
+            place = _place(told.origin(step.last))
+            values = (time, LOGIN, *place, *step.key(), time - KEPT_EVERY)
+            self._db.execute(f"{_KEEP} AND kept <= ?", values)
 
-    def _insert(self, step: _Steps, came: Change, at: float, told: Told) -> None:
-        grant = step.change.grant
-        first = _place(told.origin(step.first)) if step.first >= 0 else _NO_LINE
-        last = _place(told.origin(step.last)) if step.last > step.first else _NO_LINE
-        self._db.execute(
-            "INSERT INTO lives (address, key, user, services, why, began, first_login, checkpoint, "
-            "line, logins, last_login, last_checkpoint, last_line, kept, closed, expires) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                grant.address,
-                address_key(grant.address),
-                grant.user,
-                " ".join(grant.services),
-                came.why,
-                at,
-                came.grant.first_login.timestamp(),
-                *first,
-                step.logins,
-                grant.last_login.timestamp(),
-                *last,
-                came.grant.last_login.timestamp(),
-                step.closed,
-                grant.expires.timestamp(),
-            ),
-        )
+    def _keep_words(self, steps: Iterable[_Steps], at: float) -> None:
+        for step in steps:
+            for word in step.words:
+                self._db.execute(_KEEP, (at, word.why, *_NO_LINE, *step.key()))
 
-    def _update(self, step: _Steps, grant: Grant, told: Told) -> None:
-        where = (grant.address, grant.user)
-        if not step.logins:
-            self._db.execute(
-                "UPDATE lives SET expires = ?, closed = coalesce(?, closed) "
-                "WHERE address = ? AND user = ? AND ended IS NULL",
-                (grant.expires.timestamp(), step.closed, *where),
-            )
-            return
-        time, place = grant.last_login.timestamp(), _place(told.origin(step.last))
-        self._keep(grant, time, LOGIN, place, at_most_every=KEPT_EVERY)
-        self._db.execute(
-            "UPDATE lives SET services = ?, logins = logins + ?, last_login = ?, "
-            "last_checkpoint = ?, last_line = ?, kept = iif(kept <= ?, ?, kept), "
-            "closed = coalesce(?, closed), expires = ? "
-            "WHERE address = ? AND user = ? AND ended IS NULL",
-            (
-                " ".join(grant.services),
-                step.logins,
-                time,
-                *place,
-                time - KEPT_EVERY,
-                time,
-                step.closed,
-                grant.expires.timestamp(),
-                *where,
-            ),
-        )
 
-    def _keep(
-        self,
-        grant: Grant,
-        time: float,
-        why: str,
-        place: Sequence[str | None],
-        at_most_every: float = 0.0,
-    ) -> None:
-        bound = "AND kept <= ?" if at_most_every else ""
-        self._db.execute(
-            "INSERT INTO kept SELECT id, ?, ?, ?, ? FROM lives "
-            f"WHERE address = ? AND user = ? AND ended IS NULL {bound}",
-            (
-                time,
-                why,
-                *place,
-                grant.address,
-                grant.user,
-                *((time - at_most_every,) if bound else ()),
-            ),
-        )
+def _inserted(step: _Steps, came: Change, at: float, told: Told) -> tuple[object, ...]:
+    grant = step.change.grant
+    first = _place(told.origin(step.first)) if step.first >= 0 else _NO_LINE
+    last = _place(told.origin(step.last)) if step.last > step.first else _NO_LINE
+    return (
+        grant.address,
+        address_key(grant.address),
+        grant.user,
+        " ".join(grant.services),
+        came.why,
+        at,
+        came.grant.first_login.timestamp(),
+        *first,
+        step.logins,
+        grant.last_login.timestamp(),
+        *last,
+        came.grant.last_login.timestamp(),
+        step.closed,
+        grant.expires.timestamp(),
+        *_end(step, at),
+    )
+
+
+def _logged_in(step: _Steps, at: float, told: Told) -> tuple[object, ...]:
+    grant = step.change.grant
+    time = grant.last_login.timestamp()
+    services = " ".join(grant.services)
+    place = _place(told.origin(step.last))
+    kept = (time - KEPT_EVERY, time)
+    rest = (step.closed, grant.expires.timestamp(), *_end(step, at), *step.key())
+    return (services, step.logins, time, *place, *kept, *rest)
+
+
+def _rest(step: _Steps, at: float) -> tuple[object, ...]:
+    return (step.change.grant.expires.timestamp(), step.closed, *_end(step, at))
+
+
+def _end(step: _Steps, at: float) -> tuple[float, str] | tuple[None, None]:
+    return (at, _how(step.change)) if step.change.kind == "removed" else _NO_LINE
 
 
 def _place(origin: Origin | None) -> tuple[str, str] | tuple[None, None]:

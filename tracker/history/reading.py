@@ -86,7 +86,8 @@ class Past:
             where, values = _within(network, where, values)
         if user is not None:
             where, values = [*where, "user GLOB ?"], [*values, user]
-        query = f"SELECT {LIVES} FROM lives {_where(where)} ORDER BY began, id LIMIT ?"
+        order = "began, id" if where else "id"  # which all lives lie in already
+        query = f"SELECT {LIVES} FROM lives {_where(where)} ORDER BY {order} LIMIT ?"
         for row in self._select(query, (*values, limit)):
             yield _life(row)
 

@@ -25,7 +25,6 @@ CREATE UNIQUE INDEX lives_open ON lives (address, user) WHERE ended IS NULL;
 CREATE INDEX lives_key ON lives (key, began);
 CREATE INDEX lives_user ON lives (user, began);
 CREATE INDEX lives_ended ON lives (ended, began);
-CREATE INDEX lives_began ON lives (began);
 CREATE TABLE kept (
     life INTEGER NOT NULL, time REAL NOT NULL, why TEXT NOT NULL, checkpoint TEXT, line TEXT
 );

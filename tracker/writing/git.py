@@ -39,11 +39,11 @@ class Git:
         *arguments: str,
         text: str = "",
         allowed: tuple[int, ...] = (0,),
-        timeout: float = _TIMEOUT,
+        patience: float | None = None,
     ) -> tuple[int, str]:
-        """Run a git command to its end; its exit code and what it printed. Raises AuditError with
-        git's own words."""
-        shown = self._command_line(arguments)
+        """Run a git command to its end; its exit code and what it printed. `patience`: seconds that
+        it may take, where that is more than usual. Raises AuditError with git's own words."""
+        shown, timeout = self._command_line(arguments), patience or _TIMEOUT
         try:
             process = subprocess.Popen(
                 self._argv(arguments),

@@ -160,7 +160,7 @@ def test_what_is_no_toml_is_said_with_its_line() -> None:
 
 
 def test_a_missing_file_says_where_to_get_one(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="popgate config sample prints one"):
+    with pytest.raises(ConfigError, match="popgate init writes one"):
         config.load(tmp_path / "popgate.toml")
 
 

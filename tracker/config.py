@@ -109,7 +109,7 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ConfigError(
-            [f"{path}: no such file: popgate config sample prints one; or name yours with --config"]
+            [f"{path}: no such file: popgate init writes one; or name yours with --config"]
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: cannot be read: {error}"]) from error

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 from tracker.deciding.ledger import Ledger
 from tracker.deciding.policy import GrantPolicy
+from tracker.deciding.rules import RuleSet
+from tracker.deciding.trusted import TrustedList
 from tracker.errors import AuditError
 from tracker.history import snapshots
 from tracker.history.reading import Past
@@ -69,7 +71,7 @@ def _granted(settings: Settings, store: Store) -> dict[str, int]:
     if store.running() is None:
         now, unread = utc_now(), ledger.expiries_unread(store.read_until() or NEVER)
         expiries = {address: expiries[address] for address, end in unread.items() if end > now}
-    return {address: int(end.timestamp()) for address, end in expiries.items()}
+    return RuleSet(TrustedList(), expiries, scope=settings.grants.scope).granted()
 
 
 def _git(settings: Settings, past: Past) -> Iterator[str]:

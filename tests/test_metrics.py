@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tracker.errors import MetricsError
-from tracker.metrics import Metrics, PolicyMetrics, Publication
+from tracker.metrics import Metrics, PolicyMetrics, Publication, published
 from tracker.settings import MetricsSettings
 
 
@@ -78,3 +78,28 @@ def test_node_exporter_finds_them_in_a_file(metrics: Metrics, tmp_path: Path) ->
         pytest.raises(MetricsError, match="No such file or directory"),
     ):
         publication.write()
+
+
+def test_two_processes_have_a_place_each(metrics: Metrics, tmp_path: Path) -> None:
+    run, policy = tmp_path / "run.prom", tmp_path / "policy.prom"
+    asked = MetricsSettings(textfile=str(run), policy_textfile=str(policy))
+    with (
+        closing(Publication(asked, metrics)) as one,
+        closing(Publication(asked, Metrics(), policy=True)) as other,
+    ):
+        one.write()
+        other.write()
+    assert "popgate_policy_answers_total" in run.read_text()
+    assert policy.read_text() == ""
+
+
+def test_a_port_that_is_taken_is_said_and_stops_nothing(
+    metrics: Metrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        asked = MetricsSettings(listen=f"127.0.0.1:{taken.getsockname()[1]}")
+        with closing(published(asked, metrics)) as publication:
+            publication.write()
+    assert "Address already in use" in caplog.text

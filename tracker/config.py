@@ -252,11 +252,11 @@ def _check_service(name: str, made: Any) -> None:
                 raise ValueError(f"{login!r} is no login")
             for text in given:
                 lists.domain(text[1:], name) if text.startswith("@") else _address(text)
-    if name == "metrics.listen" and made:
+    if name in ("metrics.listen", "metrics.policy_listen") and made:
         host, _ = endpoint(made, 0)
         if not ipaddress.ip_address(host).is_loopback:
             raise ValueError("expected an address of loopback, such as 127.0.0.1:9154")
-    if name == "metrics.textfile" and made and not made.startswith("/"):
+    if name.startswith("metrics.") and "textfile" in name and made and made[0] != "/":
         raise ValueError("expected a path from the root")
 
 

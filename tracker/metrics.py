@@ -7,6 +7,7 @@ them by HTTP on loopback or as a text file for node_exporter; both need the extr
 
 from __future__ import annotations
 
+import logging
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tracker.errors import MetricsError
 from tracker.settings import MetricsSettings
+
+log = logging.getLogger("popgate")
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -185,12 +188,17 @@ class RunMetrics:
 class Publication:
     """The figures where Prometheus finds them."""
 
-    def __init__(self, settings: MetricsSettings, metrics: Metrics) -> None:
-        """Raises MetricsError when the library is missing or the port is taken."""
-        self._textfile = settings.textfile
+    def __init__(
+        self, settings: MetricsSettings, metrics: Metrics, *, policy: bool = False
+    ) -> None:
+        """`policy`: of a `popgate policy` that runs by itself. Raises MetricsError when the library
+        is missing or the port is taken."""
+        self._textfile = settings.policy_textfile if policy else settings.textfile
+        self._named = "metrics.policy_" if policy else "metrics."
+        listen = settings.policy_listen if policy else settings.listen
         self._registry: CollectorRegistry | None = None
         self._server: Any = None
-        if not settings.listen and not settings.textfile:
+        if not listen and not self._textfile:
             return
         try:
             from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415
@@ -201,16 +209,14 @@ class Publication:
             ) from error
         self._registry = CollectorRegistry()
         self._registry.register(_Collector(metrics))
-        if settings.listen:
-            host, _, port = settings.listen.rpartition(":")
+        if listen:
+            host, _, port = listen.rpartition(":")
             try:
                 self._server, _ = start_http_server(
                     int(port), host.strip("[]"), registry=self._registry
                 )
             except OSError as error:
-                raise MetricsError(
-                    f"metrics.listen = {settings.listen}: {error.strerror}"
-                ) from error
+                raise MetricsError(f"{self._named}listen = {listen}: {error.strerror}") from error
 
     def write(self) -> None:
         """Write the text file, where one is asked for. Raises MetricsError."""
@@ -222,13 +228,24 @@ class Publication:
             write_to_textfile(self._textfile, self._registry)
             Path(self._textfile).chmod(0o644)
         except OSError as error:
-            raise MetricsError(f"metrics.textfile = {self._textfile}: {error.strerror}") from error
+            where = f"{self._named}textfile = {self._textfile}"
+            raise MetricsError(f"{where}: {error.strerror}") from error
 
     def close(self) -> None:
         """Stop answering."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
+
+
+def published(settings: MetricsSettings, metrics: Metrics, *, policy: bool = False) -> Publication:
+    """The figures where Prometheus finds them, or nowhere: what is wrong there is said, and keeps
+    nobody from sending."""
+    try:
+        return Publication(settings, metrics, policy=policy)
+    except MetricsError as error:
+        log.error("event=failed error=%r action=%r", str(error), "going on without")
+        return Publication(MetricsSettings(), metrics)
 
 
 class _Collector:

@@ -43,7 +43,7 @@ from tracker.errors import (
     StoreError,
 )
 from tracker.host import utc_now
-from tracker.metrics import Metrics, PolicyMetrics, Publication, RunMetrics
+from tracker.metrics import Metrics, PolicyMetrics, Publication, RunMetrics, published
 from tracker.policy.hosting import Hosting
 from tracker.reading.sources.doveadm import who
 from tracker.reading.sources.watch import Watch
@@ -91,7 +91,7 @@ class Service:
         wake = asyncio.Event()
         with ThreadPoolExecutor(1, "step") as self._thread:
             self._wakes = partial(_wake, loop, wake)
-            publication = Publication(self._settings.metrics, self.metrics)
+            publication = published(self._settings.metrics, self.metrics)
             engine = self._engine = await self._begin()
             checking = asyncio.create_task(self._check_sessions())
             telling = asyncio.create_task(self._tell_status(publication))

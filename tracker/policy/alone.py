@@ -19,7 +19,7 @@ from pathlib import Path
 from tracker import __version__, config, notify
 from tracker.errors import ConfigError, MetricsError, PopgateError
 from tracker.host import utc_now
-from tracker.metrics import Metrics, PolicyMetrics, Publication
+from tracker.metrics import Metrics, PolicyMetrics, Publication, published
 from tracker.policy.hosting import Hosting
 from tracker.policy.shared import SharedRules
 from tracker.settings import Settings
@@ -50,7 +50,7 @@ class Alone:
         """Answer until SIGTERM or SIGINT. Raises a PopgateError when it cannot even begin."""
         loop = asyncio.get_running_loop()
         store = Store(self._settings.state.directory)
-        publication = Publication(self._settings.metrics, self._metrics)
+        publication = published(self._settings.metrics, self._metrics, policy=True)
         self._standing = _standing(self._settings)
         rules = SharedRules(self._settings, store, self._standing.read(time.monotonic()))
         hosting = Hosting(rules.now, self._counted)

@@ -24,3 +24,13 @@ class MetricsSettings(Struct, frozen=True, forbid_unknown_fields=True):
             "/var/lib/prometheus/node-exporter/popgate.prom. Empty: none."
         ),
     ] = ""
+    policy_listen: Annotated[
+        str,
+        Meta(
+            description="The endpoint of a `popgate policy` that runs by itself, beside the one of "
+            "`popgate run`."
+        ),
+    ] = ""
+    policy_textfile: Annotated[
+        str, Meta(description="The file of a `popgate policy` that runs by itself.")
+    ] = ""

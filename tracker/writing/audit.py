@@ -17,6 +17,7 @@ from pathlib import Path
 from tracker.errors import AuditError
 from tracker.records import Change
 from tracker.texts import printable
+from tracker.writing import gitlocks
 
 _IGNORED = "*.lmdb\n*.db\n.*.new\n.*.new.lmdb\n.reload\n"
 _TIMEOUT = 60
@@ -31,6 +32,7 @@ class History:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._identity: list[str] | None = None
+        self._made = False
 
     def commit(self, message: str) -> bool:
         """Commit what differs from the last commit; False when nothing does.
@@ -45,16 +47,22 @@ class History:
         return True
 
     def _prepare(self) -> None:
-        if not (self._directory / ".git").exists():
-            self._git("init", "--quiet")
-            # Others may read the folder of the exports, and none of what stood there once.
-            (self._directory / ".git").chmod(0o700)
+        git = self._directory / ".git"
         ignore = self._directory / ".gitignore"
         try:
+            gitlocks.release(self._directory)
+            if not self._made or not git.exists():
+                new = not git.exists()
+                # Also where it exists: one that a kill left half made is completed, others stay.
+                self._git("init", "--quiet")
+                if new:
+                    # Others may read the folder of the exports, and none of what stood there once.
+                    git.chmod(0o700)
+                self._made = True
             if not ignore.exists() or ignore.read_text() != _IGNORED:
                 ignore.write_text(_IGNORED)
         except OSError as error:
-            raise AuditError(f"{ignore}: cannot be written: {error.strerror}") from error
+            raise AuditError(f"{error.filename}: cannot be written: {error.strerror}") from error
 
     def _identified(self) -> list[str]:
         if self._identity is None:

@@ -197,6 +197,22 @@ def test_settling_writes_the_texts_and_commits_once(site: Site) -> None:
     assert site.commits() == ["grants: 1 added; local_clients and 10 more texts"]
 
 
+def test_what_was_published_and_not_committed_before_a_kill_is_committed_by_the_next_start(
+    site: Site,
+) -> None:
+    engine = site.engine()
+    engine.settle()
+    site.write(login_line("203.0.113.5"))
+    engine.step()
+    engine.close()
+    again = site.engine()
+    again.step()
+    assert again.unsettled()
+    again.settle()
+    assert "203.0.113.5" in (site.maps / "pop_before_smtp.txt").read_text()
+    assert site.commits()[1:] == ["tables brought in line with the ledger"]
+
+
 def test_a_commit_that_fails_leaves_tables_right_and_is_made_up_for(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,7 +106,9 @@ class Engine:
         with self.store.exclusive():
             self.publisher.prepare()
             self._begin()
-            self._repaired = self.publisher.match(self.rules().granted())
+            differed = self.publisher.match(self.rules().granted())
+            # Whoever was killed before may have left texts or a commit undone.
+            self._repaired = differed or self._follow
             self._behind = False
             if self._follow:
                 self._put_senders()

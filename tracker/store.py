@@ -62,6 +62,8 @@ class Store:
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            # Postfix's commands keep it too: one that outlives a killed popgate is waited for.
+            os.set_inheritable(self._lock, True)
         except OSError as error:
             raise StoreError(
                 f"{directory}: cannot be used for the state: {error.strerror}"

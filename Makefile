@@ -1,7 +1,8 @@
 # make demo   sets everything up and shows the main job
 # make test   sets everything up and passes the tests
 # make bench  measures it
-# make torture  rotates logs a thousand times each way, under load; some minutes
+# make torture  kills it hundreds of times, has each part of the system fail, rotates logs a thousand
+#               times each way, under load; prints what came of it; some minutes
 
 PYTHON ?= python3
 
@@ -9,7 +10,7 @@ PYTHON ?= python3
 JOBS ?= $(shell expr $$(nproc) + 1)
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := postfix postfix-lmdb dovecot-pop3d dovecot-imapd systemd-journal-remote git iproute2 openssl
+PACKAGES := postfix postfix-lmdb dovecot-pop3d dovecot-imapd systemd-journal-remote git iproute2 openssl strace
 
 # What popgate exports to; the tests run them.
 PROGRAMS := rspamd spamassassin opendkim miltertest fail2ban nftables
@@ -41,7 +42,7 @@ test: setup programs lint
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadscope
 
 torture: setup
-	@$(BIN)/python -m pytest -m torture
+	@$(BIN)/python -m pytest -m 'torture or fault'
 
 lint: $(VENV)/.made
 	@$(BIN)/ruff check .

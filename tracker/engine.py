@@ -21,7 +21,7 @@ from tracker.deciding.ledger import Ledger
 from tracker.deciding.policy import GrantPolicy
 from tracker.deciding.rules import RuleSet
 from tracker.deciding.trusted import TrustedList
-from tracker.errors import ListError, PostfixError, TrustedError
+from tracker.errors import DamagedError, ListError, PostfixError, TrustedError
 from tracker.exporting import Exporting
 from tracker.host import host_name, own_addresses, utc_now
 from tracker.reading.follow import LogReader
@@ -72,14 +72,7 @@ class Engine:
         doubtful = forgeable(self._formats, settings.log)
         self._policy = GrantPolicy(settings.grants, own_addresses(), doubtful)
         postfix = Postfix(settings.postfix)
-        self.publisher = Publisher(
-            settings.tables.directory,
-            postfix,
-            table_type(settings.postfix, postfix),
-            settings.postfix.min_reload_interval.total_seconds(),
-            # Who does not know the log cannot know that a session is still open.
-            opens=follow,
-        )
+        self.publisher = publisher_of(settings, postfix, follow=follow)
         self._history = audit.History(settings.tables.directory)
         self._resolver = resolver
         self._trusting = Trusting(settings, resolver, say)
@@ -97,7 +90,7 @@ class Engine:
         self._policy_behind = False
         self._senders_behind = False
         self._senders_fault = ""
-        self._heard = _NEVER
+        self._heard = self._read_until = _NEVER
         self._listed: tuple[datetime, frozenset[tuple[str, str]]] = (_NEVER, frozenset())
         self._behind = True
 
@@ -105,6 +98,7 @@ class Engine:
         """Load the state, open the logs, bring all tables in line. Raises a PopgateError."""
         with self.store.exclusive():
             self.publisher.prepare()
+            self._sound_state()
             self._begin()
             differed = self.publisher.match(self.rules().granted())
             # Whoever was killed before may have left texts or a commit undone.
@@ -130,9 +124,34 @@ class Engine:
     def recover(self) -> None:
         """After an error: forget what was read but not saved, and go on from the store."""
         with self.store.exclusive():
+            self._sound_state()
             self._begin()
             self._behind = True
             self._current = False
+
+    def _sound_state(self) -> None:
+        """Where the state is damaged, begin a new one: what was logged in the last window is read
+        again. Nothing is known of sessions from before, nor of what was allowed or revoked."""
+        try:
+            self.store.check()
+        except DamagedError as error:
+            kept = self.store.set_aside()
+            log.error(
+                "event=state_damaged error=%r kept=%s action=%r",
+                str(error),
+                kept,
+                "grants begin anew from the logs: say again what you revoked or allowed by hand",
+            )
+
+    def end_over(self) -> None:
+        """End in the table what is over, though a step failed: nothing is read or saved for it.
+
+        Nobody reads the log meanwhile, so an open session counts as ended when it was last read.
+        """
+        with self.store.exclusive():
+            now = self._clock()
+            ends = self._ledger.expiries_unread(self._read_until)
+            self.publisher.end_others({address for address, end in ends.items() if end > now})
 
     def close(self) -> None:
         """Let go of files and locks."""
@@ -160,6 +179,7 @@ class Engine:
     def _load(self, now: datetime) -> None:
         """The ledger as the store has it, under the settings of now."""
         self.store.changed_elsewhere()
+        self._read_until = self.store.read_until() or _NEVER
         self._ledger = Ledger(self._policy, self.store.grants(), self.store.ended())
         self._keep([*self._ledger.reconfigure(self._policy, now), *self._ledger.expire(now)], now)
 
@@ -193,7 +213,10 @@ class Engine:
 
     def _refresh(self, now: datetime) -> None:
         if self.store.changed_elsewhere():
-            self._load(now)
+            if self.store.replaced():
+                self._begin()
+            else:
+                self._load(now)
             self._behind = True
             self._exporting.grants_unknown()
 
@@ -215,6 +238,7 @@ class Engine:
             )
             reader.saved()
             self._heard = now
+            self._read_until = read_until or self._read_until
         elif changes:
             self.store.save(changes, now)
         for change in changes:
@@ -433,6 +457,18 @@ class Engine:
             self._keep([*changes], now)
             self._publish(changes)
             return changes
+
+
+def publisher_of(settings: Settings, postfix: Postfix, *, follow: bool) -> Publisher:
+    """What keeps the tables of these settings."""
+    return Publisher(
+        settings.tables.directory,
+        postfix,
+        table_type(settings.postfix, postfix),
+        settings.postfix.min_reload_interval.total_seconds(),
+        # Who does not know the log cannot know that a session is still open.
+        opens=follow,
+    )
 
 
 def _say(change: Change) -> None:

@@ -70,12 +70,24 @@ def expire(config_file: Path) -> None:
     Reads no log. When nobody follows it, open sessions count as ended when it was last read. Run it
     every minute, and after `run` has ended: then a daemon that died opens nothing.
     """
-    from tracker.engine import Engine
+    from tracker.engine import Engine, publisher_of
+    from tracker.errors import StoreError
+    from tracker.host import utc_now
+    from tracker.store import running
+    from tracker.writing.postfix import Postfix
 
     log_to_stderr()
-    engine = Engine(settings_of(config_file), follow=False)
+    settings = settings_of(config_file)
     try:
-        engine.start()
-        finish(engine)
-    finally:
-        engine.close()
+        engine = Engine(settings, follow=False)
+        try:
+            engine.start()
+            finish(engine)
+        finally:
+            engine.close()
+    except StoreError:
+        # The table says itself when each entry ends; whoever follows the log knows better.
+        if running(settings.state.directory) is None:
+            publisher = publisher_of(settings, Postfix(settings.postfix), follow=False)
+            publisher.end_over(utc_now().timestamp())
+        raise

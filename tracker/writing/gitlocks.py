@@ -17,7 +17,7 @@ from pathlib import Path
 
 log = logging.getLogger("popgate")
 
-_PATIENCE = 5.0
+_PATIENCE = 1.0
 _PAUSE = 0.02
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
 
 from tracker.errors import PostfixError, PostfixTimeoutError, PublishError
@@ -137,6 +137,20 @@ class Publisher:
             if (key in self._live or self._opens) and self._live.get(key) != end
         }
         self._apply(late, self._live.keys() - wanted.keys())
+
+    def end_others(self, kept: Container[str]) -> None:
+        """End what the grant table holds beside these, in whatever state it is."""
+        self._end(lambda address, _: address not in kept)
+
+    def end_over(self, now: float) -> None:
+        """End what is over by the table's own word; `now`: seconds since 1970."""
+        self._end(lambda _, end: end <= now)
+
+    def _end(self, over: Callable[[str, int], bool]) -> None:
+        live = self._read()
+        if live is not None:
+            self._live = live
+            self._apply({}, [address for address, end in live.items() if over(address, end)])
 
     def put_text(self, table: Table) -> bool:
         """Put a text in its place if it differs; True when it did."""

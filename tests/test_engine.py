@@ -289,6 +289,50 @@ def test_what_is_over_leaves_the_table_though_the_state_cannot_be_saved(
     assert site.table().keys() == {"203.0.113.6"}
 
 
+def test_a_clock_that_is_put_back_an_hour_makes_no_window_longer(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = site.engine()
+    site.write(login_line("203.0.113.5", session="a"), logout_line(session="a"))
+    site.write(login_line("203.0.113.6", session="open"))
+    engine.step()
+    site.to(-3600)
+    engine.step()
+    engine.settle()
+    assert site.table() == {"203.0.113.5": stamp(-1800), "203.0.113.6": stamp(-3600 + 86400)}
+    assert "event=clock_put_back seconds=3600" in caplog.text
+    site.to(-1800)
+    engine.step()
+    assert site.table().keys() == {"203.0.113.6"}
+
+
+def test_who_follows_no_log_counts_from_no_moment_that_is_still_to_come(site: Site) -> None:
+    engine = site.engine()
+    site.write(login_line("203.0.113.6", session="open"))
+    engine.step()
+    engine.close()
+    site.to(-3600)
+    site.engine(follow=False)
+    site.to(-1800)
+    site.engine(follow=False)
+    assert site.table() == {}
+
+
+def test_a_clock_that_is_put_on_an_hour_ends_windows_and_new_logins_are_granted(site: Site) -> None:
+    engine = site.engine()
+    site.write(login_line("203.0.113.5", session="a"), logout_line(session="a"))
+    site.write(login_line("203.0.113.6", session="open"))
+    engine.step()
+    site.to(3600)
+    engine.step()
+    assert site.table().keys() == {"203.0.113.6"}
+    site.to(30)
+    site.write(login_line("203.0.113.7", session="b", at=after(30)), logout_line(session="b"))
+    engine.step()
+    engine.settle()
+    assert site.table()["203.0.113.7"] == stamp(30 + 1800)
+
+
 def test_a_commit_that_fails_leaves_tables_right_and_is_made_up_for(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

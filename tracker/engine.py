@@ -45,6 +45,7 @@ _SAID = 20
 """Lines of a bad trusted list that are logged; `popgate trust check` names all."""
 
 _HEARTBEAT = timedelta(seconds=60)
+_JITTER = timedelta(seconds=1)
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -90,7 +91,7 @@ class Engine:
         self._policy_behind = False
         self._senders_behind = False
         self._senders_fault = ""
-        self._heard = self._read_until = _NEVER
+        self._heard = self._read_until = self._latest = _NEVER
         self._listed: tuple[datetime, frozenset[tuple[str, str]]] = (_NEVER, frozenset())
         self._behind = True
 
@@ -180,6 +181,9 @@ class Engine:
         """The ledger as the store has it, under the settings of now."""
         self.store.changed_elsewhere()
         self._read_until = self.store.read_until() or _NEVER
+        if self._read_until > now:  # the clock was put back
+            self._read_until = now
+            self.store.save([], now, read_until=now)
         self._ledger = Ledger(self._policy, self.store.grants(), self.store.ended())
         self._keep([*self._ledger.reconfigure(self._policy, now), *self._ledger.expire(now)], now)
 
@@ -217,6 +221,15 @@ class Engine:
                 self._begin()
             else:
                 self._load(now)
+            self._behind = True
+            self._exporting.grants_unknown()
+        back, self._latest = self._latest - now, now
+        if back > _JITTER:
+            log.warning("event=clock_put_back seconds=%d", back.total_seconds())
+            self._heard, self._read_until = min(self._heard, now), min(self._read_until, now)
+            # Else windows would last longer by as much.
+            shrunk = self._ledger.reconfigure(self._policy, now, "the clock was put back")
+            self._keep([*shrunk], now)
             self._behind = True
             self._exporting.grants_unknown()
 

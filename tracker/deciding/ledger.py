@@ -215,8 +215,11 @@ class Ledger:
         """When `expire` may next have something to do."""
         return self._heap[0][0] if self._heap else None
 
-    def reconfigure(self, policy: GrantPolicy, now: datetime) -> list[Change]:
+    def reconfigure(
+        self, policy: GrantPolicy, now: datetime, why_shrunk: str = "settings changed"
+    ) -> list[Change]:
         """Go on under another policy: what it would not grant ends, what it grants shorter shrinks.
+        A clock that was put back makes windows too long in the same way.
 
         What an admin allowed by hand stays as it is.
         """
@@ -228,14 +231,17 @@ class Ledger:
             if why := self._no_longer(grant):
                 changes.append(self._drop(grant, why))
                 continue
-            kept = grant.sessions if policy.while_connected else ()
+            kept = tuple(
+                structs.replace(one, started=min(one.started, now))
+                for one in (grant.sessions if policy.while_connected else ())
+            )
             shrunk = self._bounded(
                 structs.replace(grant, sessions=kept, until=min(grant.until, now + policy.window)),
                 now,
             )
             if shrunk != grant:
                 self._put(shrunk)
-                changes.append(Change("renewed", shrunk, "settings changed"))
+                changes.append(Change("renewed", shrunk, why_shrunk))
         return changes
 
     def _no_longer(self, grant: Grant) -> str | None:

@@ -19,7 +19,7 @@ from tracker.records import Change
 from tracker.texts import printable
 from tracker.writing import gitlocks
 
-_IGNORED = "*.lmdb\n*.db\n.*.new\n.*.new.lmdb\n.reload\n"
+_IGNORED = "*.lmdb\n*.db\n.*.new\n.*.new.lmdb\n.reload\n.reserve\n"
 _TIMEOUT = 60
 _SHOWN = 200
 _NAMED = 4

@@ -30,6 +30,7 @@ from tracker.writing.render import (
     access_text,
     grant_table,
 )
+from tracker.writing.reserve import Reserve
 
 log = logging.getLogger("popgate")
 
@@ -79,6 +80,7 @@ class Publisher:
         # Stands for a wanted reload, so that the next process knows of it if this one is killed.
         self._reload_mark = directory / ".reload"
         self._next_reload = float("-inf")
+        self._reserve = Reserve(directory)
 
     def prepare(self) -> None:
         """Make the folder, or make sure that it is safe. Raises PublishError."""
@@ -104,6 +106,7 @@ class Publisher:
             raise PublishError(
                 f"{self._directory}: cannot be written to; the tables stay as they are"
             )
+        self._reserve.keep()
 
     def match(self, wanted: Mapping[str, int]) -> bool:
         """Compare the grant table with what is wanted and apply the difference alone; True when
@@ -137,6 +140,7 @@ class Publisher:
             if (key in self._live or self._opens) and self._live.get(key) != end
         }
         self._apply(late, self._live.keys() - wanted.keys())
+        self._reserve.keep()
 
     def end_others(self, kept: Container[str]) -> None:
         """End what the grant table holds beside these, in whatever state it is."""
@@ -148,9 +152,20 @@ class Publisher:
 
     def _end(self, over: Callable[[str, int], bool]) -> None:
         live = self._read()
-        if live is not None:
-            self._live = live
-            self._apply({}, [address for address, end in live.items() if over(address, end)])
+        if live is None:
+            return
+        self._live = live
+        gone = sorted(address for address, end in live.items() if over(address, end))
+        try:
+            self._apply({}, gone)
+        except (PostfixError, PublishError) as error:
+            if not self._reserve.release(error):
+                raise
+            if self.kind == "cidr":
+                self._apply({}, gone)
+            else:  # one after the other: that takes less space than a table as a whole
+                self._postfix.delete(self._table, gone)
+                self._live = {key: end for key, end in live.items() if key not in set(gone)}
 
     def put_text(self, table: Table) -> bool:
         """Put a text in its place if it differs; True when it did."""

@@ -135,10 +135,13 @@ class Host:
         assert words in self.said(), self.said()[-3000:]
         return next(line for line in self.said().splitlines() if words in line)
 
-    def wait_for(self, what: str, ready: Callable[[], object]) -> float:
+    def wait_for(self, what: str, ready: Callable[[], object], patience: float = PATIENCE) -> float:
         """Wait until something is so; the seconds that took."""
         began = time.monotonic()
-        wait_for(what, ready)
+        try:
+            wait_for(what, ready, patience)
+        except TimeoutError as error:
+            raise AssertionError(f"{error}\n{self.said()[-3000:]}") from error
         return time.monotonic() - began
 
 

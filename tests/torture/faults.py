@@ -61,7 +61,7 @@ class Host:
         before = len(self.said())
         process = self._forks.start("run", "--config", str(self.popgate.file), said=self.words)
         try:
-            wait_for("popgate run", lambda: "event=started" in self.said()[before:])
+            self.wait_for("popgate run", lambda: "event=started" in self.said()[before:])
             yield process
         finally:
             if process.alive():

@@ -4,7 +4,8 @@
 # make acceptance  boots Debian 12 and 13 and tells the whole story on them; some minutes
 # make install, make uninstall  as root, on this machine (PREFIX, DESTDIR; PURGE=1: state too)
 # make deb    builds a Debian package in dist/
-# make torture  rotates logs a thousand times each way, under load; some minutes
+# make torture  kills it hundreds of times, has each part of the system fail, rotates logs a thousand
+#               times each way, under load; prints what came of it; some minutes
 
 PYTHON ?= python3
 
@@ -12,7 +13,7 @@ PYTHON ?= python3
 JOBS ?= $(shell expr $$(nproc) + 1)
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := postfix postfix-lmdb dovecot-pop3d dovecot-imapd systemd-journal-remote git iproute2 openssl
+PACKAGES := postfix postfix-lmdb dovecot-pop3d dovecot-imapd systemd-journal-remote git iproute2 openssl strace
 
 # What popgate exports to, and a browser for its report; the tests run them.
 PROGRAMS := rspamd spamassassin opendkim miltertest fail2ban nftables chromium
@@ -69,7 +70,7 @@ uninstall:
 	    packaging/uninstall
 
 torture: setup
-	@$(BIN)/python -m pytest -m torture
+	@$(BIN)/python -m pytest -m 'torture or fault'
 
 lint: $(VENV)/.made
 	@$(BIN)/ruff check .

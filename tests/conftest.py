@@ -14,6 +14,9 @@ from hypothesis import settings
 from lab.dovecot import Dovecot
 from lab.journal import Journal
 from lab.postfix import Postfix
+from tests.outcomes import outcome, pytest_terminal_summary
+
+__all__ = ["outcome", "pytest_terminal_summary"]
 
 # The machine that runs the tests may be busy: an example that takes long is no failure. Where CI
 # runs, the same examples run each time; elsewhere new ones are tried.

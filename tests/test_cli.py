@@ -583,19 +583,21 @@ class TestRun:
         log.write_text(now_line())
         site.configure(log, '[audit]\ninterval = "1s"\n')
         site.command("once")
-        (site.maps / ".git/index.lock").touch()
+        hook = site.maps / ".git/hooks/pre-commit"
+        hook.write_text("#!/bin/sh\necho no commits today >&2\nexit 1\n")
+        hook.chmod(0o755)
         with site:
             with log.open("a") as file:
                 file.write(now_line("203.0.113.6", session="s2"))
-            wait_for("the complaint", lambda: "index.lock" in site.said.read_text())
+            wait_for("the complaint", lambda: "no commits today" in site.said.read_text())
             with log.open("a") as file:
                 file.write(now_line("203.0.113.7", session="s3"))
             wait_for("the grant", lambda: "address=203.0.113.7" in site.said.read_text())
-            (site.maps / ".git/index.lock").unlink()
+            hook.unlink()
             text = site.maps / "pop_before_smtp.txt"
             wait_for("the text", lambda: "203.0.113.7" in text.read_text())
             assert site.stop() == 0
-        assert site.said.read_text().count("index.lock") == 1
+        assert site.said.read_text().count("no commits today") == 1
 
     def test_a_bad_configuration_at_the_start_is_exit_2(
         self, site: Popgate, tmp_path: Path

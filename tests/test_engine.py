@@ -17,7 +17,14 @@ from freezegun.api import FrozenDateTimeFactory
 from tests.moments import NOW, after, login_line, logout_line
 from tracker import config
 from tracker.engine import Engine
-from tracker.errors import AuditError, ListError, PostfixError, PublishError
+from tracker.errors import (
+    AuditError,
+    DamagedError,
+    ListError,
+    PostfixError,
+    PublishError,
+    StoreError,
+)
 from tracker.offline import wanted_tables
 from tracker.settings import Settings
 
@@ -206,6 +213,135 @@ def test_settling_writes_the_texts_and_commits_once(site: Site) -> None:
     assert "203.0.113.5" in (site.maps / "pop_before_smtp.txt").read_text()
     (commit,) = site.commits()
     assert commit.startswith("grants: 1 added; local senders: ")
+
+
+def test_what_was_published_and_not_committed_before_a_kill_is_committed_by_the_next_start(
+    site: Site,
+) -> None:
+    engine = site.engine()
+    engine.settle()
+    site.write(login_line("203.0.113.5"))
+    engine.step()
+    engine.close()
+    again = site.engine()
+    again.step()
+    assert again.unsettled()
+    again.settle()
+    assert "203.0.113.5" in (site.maps / "pop_before_smtp.txt").read_text()
+    assert site.commits()[1:] == ["tables brought in line with the ledger"]
+
+
+def test_a_damaged_state_is_kept_aside_and_grants_are_made_anew_from_the_log(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.write(login_line("203.0.113.5", session="a", at=after(-3600)))
+    site.write(login_line("203.0.113.6", session="b"), logout_line(session="b"))
+    engine = site.engine()
+    engine.step()
+    engine.allow("203.0.113.7", "-", timedelta(minutes=5))
+    engine.close()
+    (site.maps.parent / "popgate.db").write_bytes(bytes(8192))
+    site.to(60)
+    again = site.engine()
+    assert site.table() == {}
+    again.step()
+    assert site.table() == {"203.0.113.5": stamp(86400 - 3600), "203.0.113.6": stamp(1800)}
+    assert [path.name for path in site.maps.parent.glob("popgate.db.damaged-*")]
+    assert "event=state_damaged" in caplog.text
+    assert "say again what you revoked or allowed by hand" in caplog.text
+
+
+def test_a_state_that_is_damaged_under_a_running_popgate_is_begun_anew_by_the_next_try(
+    site: Site,
+) -> None:
+    site.write(login_line("203.0.113.6"), logout_line())
+    engine = site.engine()
+    engine.step()
+    assert engine.store.claim() is None
+    database = site.maps.parent / "popgate.db"
+    engine.store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with database.open("r+b") as file:
+        file.write(bytes(database.stat().st_size))
+    engine.store._db.execute("PRAGMA cache_size = 0")
+    site.write(login_line("203.0.113.8", session="c"))
+    with pytest.raises(DamagedError):
+        engine.step()
+    engine.recover()
+    engine.step()
+    assert site.table().keys() == {"203.0.113.6", "203.0.113.8"}
+
+
+def test_what_is_over_leaves_the_table_though_the_state_cannot_be_saved(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.write(login_line("203.0.113.5", session="a"), logout_line(session="a"))
+    site.write(login_line("203.0.113.6", session="open"))
+    engine = site.engine()
+    engine.step()
+    site.to(1000)
+    site.write(login_line("203.0.113.7", session="c", at=after(1000)), logout_line(session="c"))
+    engine.step()
+
+    def full(*_: Any, **__: Any) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(engine.store, "save", full)
+    site.to(1801)
+    with pytest.raises(StoreError):
+        engine.step()
+    engine.end_over()
+    assert site.table().keys() == {"203.0.113.6", "203.0.113.7"}
+    site.to(2801)  # nobody can know that the session is still open
+    engine.end_over()
+    assert site.table() == {}
+    monkeypatch.undo()
+    engine.recover()
+    engine.step()
+    assert site.table().keys() == {"203.0.113.6"}
+
+
+def test_a_clock_that_is_put_back_an_hour_makes_no_window_longer(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = site.engine()
+    site.write(login_line("203.0.113.5", session="a"), logout_line(session="a"))
+    site.write(login_line("203.0.113.6", session="open"))
+    engine.step()
+    site.to(-3600)
+    engine.step()
+    engine.settle()
+    assert site.table() == {"203.0.113.5": stamp(-1800), "203.0.113.6": stamp(-3600 + 86400)}
+    assert "event=clock_put_back seconds=3600" in caplog.text
+    site.to(-1800)
+    engine.step()
+    assert site.table().keys() == {"203.0.113.6"}
+
+
+def test_who_follows_no_log_counts_from_no_moment_that_is_still_to_come(site: Site) -> None:
+    engine = site.engine()
+    site.write(login_line("203.0.113.6", session="open"))
+    engine.step()
+    engine.close()
+    site.to(-3600)
+    site.engine(follow=False)
+    site.to(-1800)
+    site.engine(follow=False)
+    assert site.table() == {}
+
+
+def test_a_clock_that_is_put_on_an_hour_ends_windows_and_new_logins_are_granted(site: Site) -> None:
+    engine = site.engine()
+    site.write(login_line("203.0.113.5", session="a"), logout_line(session="a"))
+    site.write(login_line("203.0.113.6", session="open"))
+    engine.step()
+    site.to(3600)
+    engine.step()
+    assert site.table().keys() == {"203.0.113.6"}
+    site.to(30)
+    site.write(login_line("203.0.113.7", session="b", at=after(30)), logout_line(session="b"))
+    engine.step()
+    engine.settle()
+    assert site.table()["203.0.113.7"] == stamp(30 + 1800)
 
 
 def test_a_commit_that_fails_leaves_tables_right_and_is_made_up_for(

@@ -9,14 +9,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from tests.moments import NOW, after
-from tracker.errors import StoreError
+from tracker.errors import DamagedError, StoreError
 from tracker.history.reading import Past
 from tracker.records import Change, Ended, Grant, Position, Session
 from tracker.store import _MIGRATIONS, Store, _row, running
@@ -158,10 +159,71 @@ def test_the_state_is_its_owners_alone(store: Store, tmp_path: Path) -> None:
         assert file.stat().st_mode & 0o077 == 0, file
 
 
-def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "popgate.db").write_bytes(b"SQLite format 3\x00" + b"rubbish" * 999)
-    with pytest.raises(StoreError, match=r"popgate\.db"):
-        Store(tmp_path)
+def grant(address: str) -> Grant:
+    return structs.replace(GRANT, address=address)
+
+
+def damage(file: Path, how: str) -> None:
+    """Spoil a database file."""
+    whole = file.read_bytes()
+    spoiled = {
+        "garbage": whole[:4096] + b"\xa5rubbish" * 2048 + whole[20480:],
+        "truncated": whole[: len(whole) // 2 - 100],
+        "zeroes": bytes(len(whole)),
+    }
+    file.write_bytes(spoiled[how])
+
+
+@pytest.mark.parametrize("how", ["garbage", "truncated", "zeroes"])
+def test_a_database_that_is_damaged_is_named_kept_aside_and_begun_anew(
+    tmp_path: Path, how: str
+) -> None:
+    file = tmp_path / "popgate.db"
+    grants = [grant(f"203.0.113.{number}") for number in range(1, 250)]
+    with closing(Store(tmp_path)) as store:
+        store.save([Change("added", one, "login") for one in grants], NOW)
+        store.check()
+    damage(file, how)
+    spoiled = file.read_bytes()
+    with closing(Store(tmp_path)) as store, store.exclusive():
+        with pytest.raises(DamagedError, match=r"popgate\.db: is damaged .*puts it aside"):
+            store.check()
+        kept = store.set_aside()
+        assert kept.name.startswith("popgate.db.damaged-")
+        assert kept.read_bytes() == spoiled
+        store.check()
+        assert list(store.grants()) == []
+
+
+def test_what_another_process_follows_is_not_put_aside_under_it(tmp_path: Path) -> None:
+    with closing(Store(tmp_path)) as follower, closing(Store(tmp_path)) as other:
+        follower.claim()
+        with other.exclusive(), pytest.raises(StoreError, match="left to the popgate"):
+            other.set_aside()
+
+
+def test_a_database_that_was_moved_away_under_it_is_begun_anew(tmp_path: Path) -> None:
+    with closing(Store(tmp_path)) as store:
+        store.save([Change("added", grant("203.0.113.5"), "login")], NOW)
+        for part in ("", "-wal", "-shm"):
+            (tmp_path / f"popgate.db{part}").rename(tmp_path / f"old.db{part}")
+        with store.exclusive():
+            assert store.changed_elsewhere()
+            assert store.replaced()
+            assert list(store.grants()) == []
+
+
+def test_a_database_that_another_program_keeps_locked_is_said_with_what_to_do(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "popgate.db"
+    with closing(Store(tmp_path)) as store, closing(sqlite3.connect(file)) as other:
+        store._db.execute("PRAGMA busy_timeout = 10")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match="is locked: another program keeps it"):
+            store.save([Change("added", grant("203.0.113.5"), "login")], NOW)
+        other.rollback()
+        store.save([Change("added", grant("203.0.113.5"), "login")], NOW)
 
 
 def test_the_state_of_a_newer_popgate_is_not_touched(tmp_path: Path) -> None:

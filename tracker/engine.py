@@ -25,7 +25,7 @@ from tracker.deciding.ledger import Ledger
 from tracker.deciding.policy import GrantPolicy
 from tracker.deciding.rules import RuleSet
 from tracker.deciding.trusted import TrustedList
-from tracker.errors import ListError, PostfixError, TrustedError
+from tracker.errors import DamagedError, ListError, PostfixError, TrustedError
 from tracker.exporting import Exporting
 from tracker.history.lives import Told
 from tracker.history.records import Commit
@@ -61,6 +61,7 @@ _UNCOMMITTED = 50_000
 
 _OUTCOMES: Mapping[str, str] = {"login": "accepted", "failed": "refused"}
 _HEARTBEAT = timedelta(seconds=60)
+_JITTER = timedelta(seconds=1)
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -91,14 +92,7 @@ class Engine:
         doubtful = forgeable(self._formats, settings.log)
         self._policy = GrantPolicy(settings.grants, own_addresses(), doubtful)
         postfix = Postfix(settings.postfix)
-        self.publisher = Publisher(
-            settings.tables.directory,
-            postfix,
-            table_type(settings.postfix, postfix),
-            settings.postfix.min_reload_interval.total_seconds(),
-            # Who does not know the log cannot know that a session is still open.
-            opens=follow,
-        )
+        self.publisher = publisher_of(settings, postfix, follow=follow)
         self._history = History(settings.tables.directory, settings.audit.push if follow else "")
         self._edits = Edits(settings.tables.directory, postfix, self.publisher.kind)
         self._resolver = resolver
@@ -120,7 +114,7 @@ class Engine:
         self._policy_behind = False
         self._senders_behind = False
         self._senders_fault = ""
-        self._heard = _NEVER
+        self._heard = self._seen_until = self._latest = _NEVER
         self._listed: tuple[datetime, frozenset[tuple[str, str]]] = (_NEVER, frozenset())
         self._behind = True
         self._index = GrantIndex()
@@ -130,11 +124,14 @@ class Engine:
         """Load the state, open the logs, bring all tables in line. Raises a PopgateError."""
         with self.store.exclusive():
             self.publisher.prepare()
+            self._sound_state()
             self._begin()
             if self._follow:
                 self._recording.started(self.settings, self.store.read_until())
                 self._checked()
-            self._repaired = self._match()
+            differed = self._match()
+            # Whoever was killed before may have left texts or a commit undone.
+            self._repaired = differed or self._follow
             self._behind = False
             self._answer(())
             if self._follow:
@@ -157,10 +154,36 @@ class Engine:
     def recover(self) -> None:
         """After an error: forget what was read but not saved, and go on from the store."""
         with self.store.exclusive():
+            self._sound_state()
             self._current = False
             self._begin()
             self._answer(())
             self._behind = True
+
+    def _sound_state(self) -> None:
+        """Where the state is damaged, begin a new one: what was logged in the last window is read
+        again. Nothing is known of sessions from before, nor of what was allowed or revoked."""
+        try:
+            self.store.check()
+        except DamagedError as error:
+            kept = self.store.set_aside()
+            log.error(
+                "event=state_damaged error=%r kept=%s action=%r",
+                str(error),
+                kept,
+                "grants begin anew from the logs: say again what you revoked or allowed by hand",
+            )
+
+    def end_over(self) -> None:
+        """End in the table what is over, though a step failed: nothing is read or saved for it.
+
+        Nobody reads the log meanwhile, so an open session counts as ended when it was last read.
+        """
+        with self.store.exclusive():
+            now = self._clock()
+            self.answering = self._rules({}, self._seen_until)
+            ends = self._ledger.expiries_unread(self._seen_until)
+            self.publisher.end_others({address for address, end in ends.items() if end > now})
 
     def close(self) -> None:
         """Let go of files and locks."""
@@ -188,6 +211,10 @@ class Engine:
     def _load(self, now: datetime) -> None:
         """The ledger as the store has it, under the settings of now."""
         self.store.changed_elsewhere()
+        self._seen_until = self.store.read_until() or _NEVER
+        if self._seen_until > now:  # the clock was put back
+            self._seen_until = now
+            self.store.save([], now, read_until=now)
         self._ledger = Ledger(self._policy, self.store.grants(), self.store.ended())
         self._keep([*self._ledger.reconfigure(self._policy, now), *self._ledger.expire(now)], now)
         self._index.replace(self._ledger.grants())
@@ -229,9 +256,22 @@ class Engine:
 
     def _refresh(self, now: datetime) -> None:
         if self.store.changed_elsewhere():
-            self._load(now)
+            if self.store.replaced():
+                self._begin()
+            else:
+                self._load(now)
             self._behind = True
             self._check_at = min(self._check_at, 0.0)
+            self._exporting.grants_unknown()
+        back, self._latest = self._latest - now, now
+        if back > _JITTER:
+            log.warning("event=clock_put_back seconds=%d", back.total_seconds())
+            self._heard, self._seen_until = min(self._heard, now), min(self._seen_until, now)
+            # Else windows would last longer by as much.
+            shrunk = self._ledger.reconfigure(self._policy, now, "the clock was put back")
+            self._keep([*shrunk], now)
+            self._index.replace(self._ledger.grants())
+            self._behind = True
             self._exporting.grants_unknown()
 
     def _keep(
@@ -257,6 +297,7 @@ class Engine:
             )
             reader.saved()
             self._heard = now
+            self._seen_until = read_until or self._seen_until
             self._recording.tidy(now)
         elif changes:
             self.store.save(changes, now)
@@ -594,6 +635,18 @@ class Engine:
             self._keep([*changes], now)
             self._publish(changes)
             return changes
+
+
+def publisher_of(settings: Settings, postfix: Postfix, *, follow: bool) -> Publisher:
+    """What keeps the tables of these settings."""
+    return Publisher(
+        settings.tables.directory,
+        postfix,
+        table_type(settings.postfix, postfix),
+        settings.postfix.min_reload_interval.total_seconds(),
+        # Who does not know the log cannot know that a session is still open.
+        opens=follow,
+    )
 
 
 def _say(change: Change) -> None:

@@ -58,6 +58,10 @@ class StoreError(PopgateError):
     """The state database cannot be opened, read or written."""
 
 
+class DamagedError(StoreError):
+    """The state database is damaged."""
+
+
 class PublishError(PopgateError):
     """A table could not be put in place; the last good one stays."""
 

@@ -233,6 +233,7 @@ class Service:
         except PopgateError as error:
             self._retry = min(max(self._retry * 2, _FIRST_RETRY), _LAST_RETRY)
             self._say(error)
+            self._end_over(engine)
             self._export(engine)
             return False
         self._export(engine)
@@ -243,6 +244,13 @@ class Service:
             self._said.clear()
             log.info("event=recovered")
         return more
+
+    def _end_over(self, engine: Engine) -> None:
+        """A right ends on time, whatever failed."""
+        try:
+            engine.end_over()
+        except PopgateError as error:
+            self._say(error)
 
     def _settle(self, engine: Engine) -> None:
         """Texts and commit, when their time has come; lists at once. A commit that fails stops
@@ -289,12 +297,14 @@ class Service:
 
     def _pause(self, engine: Engine) -> float:
         """Seconds until something is due."""
+        expiry = engine.next_expiry()
         if self._retry:
-            return min(self._retry, self._watchdog or self._retry)
+            soon = (expiry - utc_now()).total_seconds() if expiry else self._retry
+            return min(self._retry, max(soon, _FIRST_RETRY), self._watchdog or self._retry)
         due = [self._settings.log.poll_interval.total_seconds()]
         if self._watchdog:
             due.append(self._watchdog)
-        if (expiry := engine.next_expiry()) is not None:
+        if expiry is not None:
             due.append((expiry - utc_now()).total_seconds())
         if self._settle_at is not None:
             due.append(self._settle_at - time.monotonic())

@@ -5,10 +5,14 @@ Every process that changes the state holds `exclusive()` meanwhile, from reading
 published it; whoever finds that another one changed it since reads it anew.
 
 `alive` is held by `popgate run` for as long as it lives; it tells the others whom to wake.
+
+A file that is damaged is a DamagedError. `set_aside` keeps it under another name and begins anew:
+who follows the log then reads what was logged in the last window again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -21,7 +25,7 @@ from typing import Any
 
 import msgspec
 
-from tracker.errors import StoreError
+from tracker.errors import DamagedError, StoreError
 from tracker.history import pruning, schema
 from tracker.history.changes import ChangeWriter
 from tracker.history.lives import LifeWriter, Told
@@ -54,48 +58,76 @@ _WITH_HISTORY = 3
 _GRANTS = (
     "SELECT address, user, services, first_login, last_login, until, expires, sessions FROM grants"
 )
+_VITAL = ("meta", "grants", "ended", "positions", "cursors", "memory")
+"""The tables without which grants cannot be known."""
 _LOCK_TIMEOUT = 60.0
 _ENDED_KEPT = 60.0
+_AGAIN = "popgate goes on by itself then"
+_ADVICE = {
+    sqlite3.SQLITE_FULL: (f"free space there; {_AGAIN}",),
+    sqlite3.SQLITE_READONLY: (f"make it writable; {_AGAIN}",),
+    sqlite3.SQLITE_CANTOPEN: (f"make its folder writable; {_AGAIN}",),
+    sqlite3.SQLITE_IOERR: (f"look at the disk (df, dmesg); {_AGAIN}",),
+    sqlite3.SQLITE_BUSY: (f"another program keeps it (fuser names it); {_AGAIN}",),
+}
 
 
 class Store:
     """The state database of one popgate and the locks beside it."""
 
     def __init__(self, directory: Path) -> None:
-        """Open it, or make it. Raises StoreError with what to do."""
+        """Open it, or make it. Raises StoreError with what to do; for a file that is damaged only
+        when it is used."""
         self._directory = directory
         self._file = directory / "popgate.db"
         self._lock: int | None = None
         self._alive: int | None = None
+        self._replaced = False
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            # Postfix's commands keep it too: one that outlives a killed popgate is waited for.
+            os.set_inheritable(self._lock, True)
         except OSError as error:
             raise StoreError(
                 f"{directory}: cannot be used for the state: {error.strerror}"
             ) from error
         try:
+            self._open()
+        except StoreError:
+            os.close(self._lock)
+            raise
+
+    def _open(self) -> None:
+        try:
             # One thread at a time uses it, but not always the same one.
             self._db = sqlite3.connect(
                 self._file, isolation_level=None, timeout=10, check_same_thread=False
             )
-        except sqlite3.Error as error:
-            os.close(self._lock)
+            status = self._file.stat()
+            self._inode = status.st_ino
+            if status.st_mode & 0o777 != 0o600:
+                self._file.chmod(0o600)
+        except (sqlite3.Error, OSError) as error:
             raise self._failure(error) from error
+        self._version = -1
+        self._damage: DamagedError | None = None
+        self._lives, self._changes = LifeWriter(self._db), ChangeWriter(self._db)
         try:
-            os.chmod(self._file, 0o600)
             self._db.create_function("address_key", 1, schema.address_key, deterministic=True)
             self._db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # heeded by a new file alone
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._migrate()
             self._version = self._data_version()
-            self._lives, self._changes = LifeWriter(self._db), ChangeWriter(self._db)
-        except (sqlite3.Error, OSError) as error:
-            self.close()
-            raise self._failure(error) from error
+        except sqlite3.Error as error:
+            failure = self._failure(error)
+            if not isinstance(failure, DamagedError):
+                self._db.close()
+                raise failure from error
+            self._damage = failure
         except StoreError:
-            self.close()
+            self._db.close()
             raise
 
     @classmethod
@@ -124,6 +156,36 @@ class Store:
                 f"{len(_MIGRATIONS)}): `popgate expire` of the newer one brings it up to date"
             )
         return store
+
+    def check(self) -> None:
+        """Raises DamagedError when what the grants rest on is damaged. The history is not read for
+        it: that can be long."""
+        if self._damage is not None:
+            raise self._damage
+        for table in _VITAL:
+            for (answer,) in self._select(f"PRAGMA quick_check({table})"):
+                if answer != "ok":
+                    raise self._damaged(answer)
+
+    def set_aside(self) -> Path:
+        """Keep the file under another name and begin anew, within `exclusive`; that name.
+
+        Raises StoreError where another process follows the log, which has the file open.
+        """
+        if self._alive is None and (other := self.running()) is not None:
+            raise StoreError(
+                f"{self._file}: is damaged: left to the popgate that is at work there (pid {other})"
+            )
+        self._db.close()
+        kept = self._file.with_name(f"{self._file.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
+        try:
+            for part in ("", "-wal", "-shm"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.replace(f"{self._file}{part}", f"{kept}{part}")
+        except OSError as error:
+            raise self._failure(error) from error
+        self._open()
+        return kept
 
     def close(self) -> None:
         """Let go of the file and of all locks; a second time does nothing."""
@@ -176,9 +238,28 @@ class Store:
                     ) from error
                 time.sleep(0.005)
         try:
+            self._follow_replaced()
             yield
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def _follow_replaced(self) -> None:
+        """Use the file that has the name now: another process, or an admin, moved the old one."""
+        try:
+            if self._file.stat().st_ino == self._inode:
+                return
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise self._failure(error) from error
+        self._db.close()
+        self._open()
+        self._replaced, self._version = True, -1
+
+    def replaced(self) -> bool:
+        """Whether the file was begun anew by somebody else since this was last asked."""
+        replaced, self._replaced = self._replaced, False
+        return replaced
 
     def claim(self) -> int | None:
         """Be the one that follows the log: None when this process now is, else who does (0: a
@@ -226,7 +307,10 @@ class Store:
 
     def grants(self) -> Iterator[Grant]:
         """All grants, ordered by address as text."""
-        yield from map(_grant, self._select(f"{_GRANTS} ORDER BY address, user"))
+        try:
+            yield from map(_grant, self._select(f"{_GRANTS} ORDER BY address, user"))
+        except (ValueError, TypeError, OverflowError, AttributeError, OSError) as error:
+            raise self._damaged(f"a grant cannot be understood: {error}") from error
 
     def grants_of(self, address: str) -> list[Grant]:
         """The grants of one address, as they are at this moment."""
@@ -378,9 +462,20 @@ class Store:
             raise self._failure(error) from error
 
     def _failure(self, error: Exception) -> StoreError:
-        if isinstance(error, sqlite3.DatabaseError) and "malformed" in str(error):
-            return StoreError(f"{self._file}: is damaged ({error}): move it away to start anew")
-        return StoreError(f"{self._file}: {error}")
+        """What SQLite says, and what to do about it."""
+        if isinstance(error, OSError):
+            return StoreError(f"{self._file}: {error.strerror}: make it writable; {_AGAIN}")
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return self._damaged(str(error))
+        return StoreError(": ".join([str(self._file), str(error), *_ADVICE.get(code, ())]))
+
+    def _damaged(self, why: str) -> DamagedError:
+        words = " ".join(why.split())
+        return DamagedError(
+            f"{self._file}: is damaged ({words}): the next popgate run or once puts it aside "
+            "and reads the logs of the last window anew"
+        )
 
 
 def running(directory: Path) -> int | None:

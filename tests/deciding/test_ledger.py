@@ -211,6 +211,22 @@ class TestAnAdmin:
         assert change.grant.expires == after(3600)
         assert made.reconfigure(policy(), after(1)) == []
 
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"window": Duration(0)},
+            {"while_connected": False},
+            {"exclude_networks": ("203.0.113.5/32",)},
+            {"services": ("imap",)},
+        ],
+    )
+    def test_keeps_no_session_open_that_other_settings_do_not(self, other: Any) -> None:
+        made = ledger(login())
+        made.allow("203.0.113.5", "alice@example.com", NOW, timedelta(hours=1))
+        assert only(made).expires == after(86400)
+        made.reconfigure(policy(**other), after(1))
+        assert only(made).expires == after(3600)
+
     def test_may_revoke_an_address_with_its_open_sessions(self) -> None:
         made = ledger(login(), login(user="bob", session="b"))
         assert len(made.revoke("203.0.113.5")) == 2

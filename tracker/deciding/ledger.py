@@ -215,27 +215,31 @@ class Ledger:
         """When `expire` may next have something to do."""
         return self._heap[0][0] if self._heap else None
 
-    def reconfigure(self, policy: GrantPolicy, now: datetime) -> list[Change]:
+    def reconfigure(
+        self, policy: GrantPolicy, now: datetime, why_shrunk: str = "settings changed"
+    ) -> list[Change]:
         """Go on under another policy: what it would not grant ends, what it grants shorter shrinks.
+        A clock that was put back makes windows too long in the same way.
 
-        What an admin allowed by hand stays as it is.
+        A window that an admin opened by hand stays as it is; sessions beside it do not.
         """
         self._policy = policy
         changes: list[Change] = []
         for grant in list(self.grants()):
-            if MANUAL_SERVICE in grant.services:
-                continue
-            if why := self._no_longer(grant):
+            by_hand = MANUAL_SERVICE in grant.services
+            why = self._no_longer(grant)
+            if why and not by_hand:
                 changes.append(self._drop(grant, why))
                 continue
-            kept = grant.sessions if policy.while_connected else ()
-            shrunk = self._bounded(
-                structs.replace(grant, sessions=kept, until=min(grant.until, now + policy.window)),
-                now,
+            kept = tuple(
+                structs.replace(one, started=min(one.started, now))
+                for one in (grant.sessions if policy.while_connected and not why else ())
             )
+            until = grant.until if by_hand else min(grant.until, now + policy.window)
+            shrunk = self._bounded(structs.replace(grant, sessions=kept, until=until), now)
             if shrunk != grant:
                 self._put(shrunk)
-                changes.append(Change("renewed", shrunk, "settings changed"))
+                changes.append(Change("renewed", shrunk, why_shrunk))
         return changes
 
     def _no_longer(self, grant: Grant) -> str | None:

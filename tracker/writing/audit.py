@@ -17,9 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tracker.errors import AuditError
+from tracker.writing import gitlocks
 from tracker.writing.git import Git
 
-_IGNORED = "*.lmdb\n*.db\n.*.new\n.*.new.lmdb\n.reload\n"
+_IGNORED = "*.lmdb\n*.db\n.*.new\n.*.new.lmdb\n.reload\n.reserve\n"
 
 _FIRST_PAUSE = 60.0
 _LAST_PAUSE = 3600.0
@@ -51,6 +52,7 @@ class History:
         self._again = float("-inf")
         self._unlooked = _LOOKED_AFTER
         self._unpushed = False
+        self._made = False
 
     def due(self, now: float) -> bool:
         """Whether a commit may be tried, at that monotonic second: not soon after one failed."""
@@ -112,16 +114,22 @@ class History:
         return self._git.run("rev-parse", "HEAD")[1].strip()
 
     def _prepare(self) -> None:
-        if not (self._directory / ".git").exists():
-            self._git.run("init", "--quiet")
-            # Others may read the folder of the exports, and none of what stood there once.
-            (self._directory / ".git").chmod(0o700)
+        git = self._directory / ".git"
         ignore = self._directory / ".gitignore"
         try:
+            gitlocks.release(self._directory)
+            if not self._made or not git.exists():
+                new = not git.exists()
+                # Also where it exists: one that a kill left half made is completed, others stay.
+                self._git.run("init", "--quiet")
+                if new:
+                    # Others may read the folder of the exports, and none of what stood there once.
+                    git.chmod(0o700)
+                self._made = True
             if not ignore.exists() or ignore.read_text() != _IGNORED:
                 ignore.write_text(_IGNORED)
         except OSError as error:
-            raise AuditError(f"{ignore}: cannot be written: {error.strerror}") from error
+            raise AuditError(f"{error.filename}: cannot be written: {error.strerror}") from error
 
     def _identified(self) -> list[str]:
         if self._identity is None:

@@ -298,6 +298,7 @@ class Postfix:
                 timeout=self._timeout,
                 check=False,
                 umask=0o077,
+                close_fds=False,  # the state lock is theirs too, as `store` says
                 env={**os.environ, "LC_ALL": "C"},
             )
         except subprocess.TimeoutExpired as error:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
 
 from tracker.errors import PostfixError, PostfixTimeoutError, PublishError
@@ -25,6 +25,7 @@ from tracker.writing.files import put, sync
 from tracker.writing.parameters import GRANT_FILES, SENDER_TABLES, GrantTableType
 from tracker.writing.postfix import Postfix
 from tracker.writing.render import access_text, grant_table
+from tracker.writing.reserve import Reserve
 
 log = logging.getLogger("popgate")
 
@@ -77,6 +78,7 @@ class Publisher:
         # Stands for a wanted reload, so that the next process knows of it if this one is killed.
         self._reload_mark = directory / ".reload"
         self._next_reload = float("-inf")
+        self._reserve = Reserve(directory)
 
     def moves(self) -> tuple[set[str], set[str]]:
         """The addresses that this process put into the live grant table, or took out of it, since
@@ -109,6 +111,7 @@ class Publisher:
             raise PublishError(
                 f"{self._directory}: cannot be written to; the tables stay as they are"
             )
+        self._reserve.keep()
 
     def match(
         self,
@@ -130,14 +133,6 @@ class Publisher:
         self.renew(wanted)
         return differed
 
-    def end_over(self, now: float) -> list[str]:
-        """End what is over by the table's own numbers; the addresses, in order. A table that cannot
-        be read is left as it is: Postfix cannot read it either."""
-        self._live = self._read() or {}
-        over = sorted(key for key, end in self._live.items() if end <= now)
-        self._apply({}, over)
-        return over
-
     def update(self, wanted: Mapping[str, int | None]) -> None:
         """The fast path: addresses that come or go (None) reach the table now.
 
@@ -157,6 +152,35 @@ class Publisher:
             if (key in self._live or self._opens) and self._live.get(key) != end
         }
         self._apply(late, self._live.keys() - wanted.keys())
+        self._reserve.keep()
+
+    def end_others(self, kept: Container[str]) -> None:
+        """End what the grant table holds beside these, in whatever state it is."""
+        self._end(lambda address, _: address not in kept)
+
+    def end_over(self, now: float) -> list[str]:
+        """End what is over by the table's own word; `now`: seconds since 1970; the addresses, in
+        order."""
+        return self._end(lambda _, end: end <= now)
+
+    def _end(self, over: Callable[[str, int], bool]) -> list[str]:
+        live = self._read()
+        if live is None:  # Postfix cannot read it either
+            return []
+        self._live = live
+        gone = sorted(address for address, end in live.items() if over(address, end))
+        try:
+            self._apply({}, gone)
+        except (PostfixError, PublishError) as error:
+            if not self._reserve.release(error):
+                raise
+            if self.kind == "cidr":
+                self._apply({}, gone)
+            else:  # one after the other: that takes less space than a table as a whole
+                self._postfix.delete(self._table, gone)
+                self._live = {key: end for key, end in live.items() if key not in set(gone)}
+                self._moved.update(gone)
+        return gone
 
     def put_text(self, table: Table) -> bool:
         """Put a text in its place if it differs; True when it did."""

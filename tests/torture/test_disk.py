@@ -1,0 +1,103 @@
+"""The disk is full, or the file system may only be read: said, nothing lost, nobody let in."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import pytest
+
+from tests.conftest import require
+from tests.outcomes import Outcome
+from tests.torture.faults import (
+    Host,
+    fill,
+    lines,
+    mounting_unavailable,
+    remount,
+    small_disk,
+)
+
+pytestmark = [pytest.mark.e2e, pytest.mark.fault]
+
+OVER, STAYS, LATER = "203.0.113.1", "203.0.113.2", "203.0.113.3"
+FULL = ("disk is full", "No space left on device", "MDB_MAP_FULL")
+
+
+@pytest.fixture(autouse=True)
+def mounting() -> None:
+    require(mounting_unavailable())
+
+
+@pytest.mark.parametrize("full", ["state", "maps", "state and maps"])
+def test_a_full_disk(host: Host, full: str, outcome: Outcome) -> None:
+    places = {"state": host.state, "maps": host.maps}
+    with ExitStack() as stack:
+        for place in places.values():
+            stack.enter_context(small_disk(place, "4m"))
+        with host.at_work():
+            host.login(OVER, over_in=6)
+            host.login(STAYS)
+            host.holds(OVER, STAYS)
+            ballast = [fill(places[name]) for name in full.split(" and ")]
+            host.login(LATER)
+            line = host.says("event=failed")
+            assert any(words in line for words in FULL), line
+            # A right ends on time, whatever is full.
+            host.wait_for("the end of a right", lambda: OVER not in host.table())
+            for file in ballast:
+                file.unlink()
+            recovery = host.holds(STAYS, LATER)
+            host.says("event=recovered")
+    outcome(f"disk full: {full}", recovery=recovery)
+
+
+def test_maps_on_a_file_system_that_can_only_be_read(host: Host, outcome: Outcome) -> None:
+    with small_disk(host.maps, "4m"), host.at_work():
+        host.login(STAYS)
+        host.holds(STAYS)
+        remount(host.maps, "ro")
+        host.login(LATER)
+        assert "Read-only file system" in host.says("event=failed")
+        remount(host.maps, "rw")
+        recovery = host.holds(STAYS, LATER)
+        host.says("event=recovered")
+    outcome("read-only file system: maps", recovery=recovery)
+
+
+def test_state_on_a_file_system_that_can_only_be_read(host: Host, outcome: Outcome) -> None:
+    """Every command says so in a line and ends with 3; what is over leaves the table still."""
+    with small_disk(host.state, "4m"), small_disk(host.maps, "4m"):
+        host.login(OVER, over_in=4)
+        host.login(STAYS)
+        assert host.command("once")[0] == 0
+        host.holds(OVER, STAYS)
+        remount(host.state, "ro")
+        host.login(LATER)
+        for command in ("run", "once", "expire", "list"):
+            code, said = host.command(command)
+            (line,) = lines(said)
+            assert (code, "Read-only file system" in line) == (3, True), line
+        host.wait_for(
+            "its time", lambda: host.command("expire")[0] == 3 and OVER not in host.table()
+        )
+        assert host.table() == {STAYS}
+        remount(host.state, "rw")
+        with host.at_work():
+            recovery = host.holds(STAYS, LATER)
+    outcome("read-only file system: state", recovery=recovery)
+
+
+def test_a_log_that_could_not_be_written_to_the_end_of_a_line(host: Host, outcome: Outcome) -> None:
+    """Dovecot's line is cut off where the disk was full, and the next one follows in its midst."""
+    with host.at_work():
+        host.login(STAYS)
+        whole = host.log.read_bytes()
+        with host.log.open("ab") as file:
+            file.write(whole[: whole.index(b"rip=") + len(b"rip=203.0.113.")])
+        host.login(OVER)
+        host.login(LATER)
+        host.wait_for("the last login", lambda: LATER in host.table())
+        # The two that became one line may count as that login or as none; nobody else gets in.
+        wrong = host.table() - {STAYS, OVER, LATER}
+        assert wrong == set()
+    outcome("disk full: log", wrong=len(wrong))

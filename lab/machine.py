@@ -42,6 +42,8 @@ Before=systemd-journald.service systemd-journald.socket
 
 [Service]
 Type=oneshot
+StandardOutput=null
+StandardError=null
 ExecStart=sh -c "while umount /proc/sys/kernel/random/boot_id; do :; done"
 """
 _PROBE = """

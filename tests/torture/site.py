@@ -217,7 +217,7 @@ class CrashSite:
             if path.name.endswith((".lock", ".new", ".new.lmdb", "-journal", ".part"))
             or path.name in (".reload", "pop_before_smtp", "local_senders", "local_marks")
         ]
-        assert left == []
+        assert left == [], f"left behind: {left}"
 
     def _trace(self, addresses: set[str]) -> str:
         """Everything that is known of some addresses."""

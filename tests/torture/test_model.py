@@ -364,7 +364,7 @@ def test_ledger_and_store_do_as_the_model(outcome: Outcome) -> None:
 
 @pytest.mark.torture
 def test_ledger_and_store_do_as_the_model_for_long(outcome: Outcome) -> None:
-    outcome("model: ledger and store", runs=run(LedgerMachine, 1000, 50))
+    outcome("model: ledger and store", runs=run(LedgerMachine, 400, 50))
 
 
 @pytest.mark.parametrize("examples", [6, pytest.param(60, marks=pytest.mark.torture)])

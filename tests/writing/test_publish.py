@@ -126,6 +126,13 @@ def test_many_changes_are_one_transaction_in_the_same_file(lmdb: Site) -> None:
     assert not (lmdb.folder / "pop_before_smtp").exists(), "a source beside its table"
 
 
+def test_what_a_killed_process_had_staged_is_removed(lmdb: Site) -> None:
+    for name in (".trusted.cidr.new", ".pop_before_smtp.new.lmdb"):
+        (lmdb.folder / name).write_text("staged")
+    lmdb.publisher.prepare()
+    assert not list(lmdb.folder.glob(".*.new*"))
+
+
 def test_a_source_that_a_killed_postmap_left_is_removed(lmdb: Site) -> None:
     (lmdb.folder / "pop_before_smtp").write_text("198.51.100.66 OK\n")
     lmdb.publisher.prepare()

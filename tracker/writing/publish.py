@@ -106,6 +106,9 @@ class Publisher:
         # What a killed postmap left: next to its table it would bring old entries back.
         for stem in (GRANT_FILES["lmdb"], *SENDER_TABLES):
             (self._directory / stem).unlink(missing_ok=True)
+        # What was staged and is not wanted any more would stay for ever.
+        for staged in (*self._directory.glob(".*.new"), *self._directory.glob(".*.new.lmdb")):
+            staged.unlink(missing_ok=True)
         self._reload_wanted = self._reload_wanted or self._reload_mark.exists()
         if not os.access(self._directory, os.W_OK):
             raise PublishError(

@@ -115,7 +115,8 @@ class Store:
         self._lives, self._changes = LifeWriter(self._db), ChangeWriter(self._db)
         try:
             self._db.create_function("address_key", 1, schema.address_key, deterministic=True)
-            self._db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # heeded by a new file alone
+            if self._schema() == 0:  # heeded by a new file alone; in others it is a write
+                self._db.execute("PRAGMA auto_vacuum=INCREMENTAL")
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._migrate()

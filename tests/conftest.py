@@ -33,6 +33,12 @@ def require(reason: str | None) -> None:
         pytest.skip(reason)
 
 
+@pytest.fixture(autouse=True)
+def usual_umask() -> None:
+    """A command that ran in this process may have set its own; servers start with the usual one."""
+    os.umask(0o022)
+
+
 @pytest.fixture
 def postfix_config(tmp_path: Path) -> Path:
     """A configuration folder for Postfix's commands; no server runs."""

@@ -45,6 +45,10 @@ def shown(value: Any) -> str:
     """A value for people and shells: text as it is, lists and tables as TOML. `typed` reads it."""
     if isinstance(value, str) and not isinstance(_literal(value), str):
         return value
+    if isinstance(value, dict):  # as an item it would be the lines of a section
+        table = tomlkit.inline_table()
+        table.update(value)
+        return str(table.as_string())
     return str(tomlkit.item(value).as_string())
 
 

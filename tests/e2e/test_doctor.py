@@ -222,9 +222,7 @@ def test_tables_that_were_changed_by_hand(site: Site) -> None:
     assert sorted(found) == ["grant-expired", "grant-extra", "grant-missing", "table-differs"]
     assert "203.0.113.99" in found["grant-extra"]["what"]
     assert CLIENT in found["grant-missing"]["what"]
-    site.mend(found["grant-extra"])
-    assert site.codes() == ["grant-missing", "table-differs", "table-differs"]
-    site.mend(found["grant-missing"])
+    site.mend(found["grant-extra"])  # the popgate that runs puts the rest right too
     site.is_healthy()
 
 

@@ -162,10 +162,13 @@ class Engine:
 
     def _sound_state(self) -> None:
         """Where the state is damaged, begin a new one: what was logged in the last window is read
-        again. Nothing is known of sessions from before, nor of what was allowed or revoked."""
+        again. Nothing is known of sessions from before, nor of what was allowed or revoked. Who
+        does not read the log cannot: DamagedError."""
         try:
             self.store.check()
         except DamagedError as error:
+            if not self._follow:
+                raise
             kept = self.store.set_aside()
             log.error(
                 "event=state_damaged error=%r kept=%s action=%r",

@@ -14,7 +14,7 @@ from tests.torture.faults import Host, lines
 
 pytestmark = [pytest.mark.e2e, pytest.mark.fault]
 
-FIRST, SECOND, THIRD = "203.0.113.1", "203.0.113.2", "203.0.113.3"
+FIRST, SECOND, THIRD, OVER = "203.0.113.1", "203.0.113.2", "203.0.113.3", "203.0.113.4"
 
 
 def damage(database: Path, how: str) -> None:
@@ -51,16 +51,17 @@ def test_a_state_that_is_damaged_at_the_start(host: Host, how: str, outcome: Out
     outcome(f"SQLite damaged: {how}", recovery=recovery)
 
 
-def test_expire_lets_nobody_in_where_the_state_is_damaged_and_nobody_follows_the_log(
+def test_expire_goes_by_the_table_where_the_state_is_damaged_and_nobody_follows_the_log(
     host: Host, outcome: Outcome
 ) -> None:
+    host.login(OVER, over_in=4)
     host.login(FIRST)
     assert host.command("once")[0] == 0
     damage(host.state / "popgate.db", "zeroes")
-    code, said = host.command("expire")
-    assert (code, host.table()) == (0, set())
-    assert "event=state_damaged" in said
+    host.wait_for("its time", lambda: host.command("expire")[0] == 3 and OVER not in host.table())
+    assert host.table() == {FIRST}
     with host.at_work():
+        host.says("event=state_damaged")
         recovery = host.holds(FIRST)
     outcome("SQLite damaged: nobody at work", recovery=recovery)
 

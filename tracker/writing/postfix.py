@@ -234,9 +234,11 @@ class Postfix:
         queue = self._run(["postconf", *self._config, "-h", "queue_directory"], strict=False)
         try:
             pid = Path(queue.strip(), "pid/master.pid").read_text(encoding="ascii").strip()
-            there = Path("/proc", pid, "comm").read_text(encoding="ascii").strip() == "master"
+            stat = Path("/proc", pid, "stat").read_text(encoding="ascii")
         except (OSError, UnicodeDecodeError):
             return None
+        # One that has ended keeps its name until its parent asks for it: proc_pid_stat(5).
+        there = stat.startswith(f"{pid} (master) ") and stat.split(") ")[1][0] not in "ZX"
         return int(pid) if there else None
 
     def names(self, folder: Path) -> bool:

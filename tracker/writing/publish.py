@@ -16,6 +16,7 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Container, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from tracker.errors import PostfixError, PostfixTimeoutError, PublishError
@@ -252,11 +253,13 @@ class Publisher:
                 log.info("event=reload")
         except PostfixError:
             if os.geteuid() != 0:  # only root can, and has now been told: not again at every start
-                self._reload_mark.unlink(missing_ok=True)
+                with suppress(OSError):
+                    self._reload_mark.unlink()
             raise
         self._next_reload = now + self._interval
         self._reload_wanted = False
-        self._reload_mark.unlink(missing_ok=True)
+        with suppress(OSError):  # one that stays costs a reload at the next start
+            self._reload_mark.unlink()
         return done
 
     def _want_reload(self) -> None:

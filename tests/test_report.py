@@ -135,11 +135,12 @@ def open_python() -> tuple[str, str]:
     """A Python of our version that every user may run, and where it finds our libraries. Ours may
     lie in a home folder, where only its owner may look."""
     places = os.pathsep.join([str(ROOT), *(one for one in sys.path if "site-packages" in one)])
-    ask = "import sys; print(sys.version_info[:2] == (%d, %d))" % sys.version_info[:2]
-    for program in (sys.executable, "/usr/bin/python3"):
+    ours = sys.version_info[:2]
+    ask = f"import sys, click, msgspec, tracker; print(sys.version_info[:2] == {tuple(ours)})"
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    for program in ("/usr/bin/python3", sys.executable):
         tried = subprocess.run(
-            ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", program, "-c"]
-            + [f"{ask}; import click, msgspec, tracker"],
+            [*nobody, program, "-c", ask],
             capture_output=True,
             text=True,
             check=False,

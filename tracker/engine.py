@@ -22,6 +22,7 @@ from tracker import __version__
 from tracker.deciding.access import SenderPolicy
 from tracker.deciding.index import GrantIndex
 from tracker.deciding.ledger import Ledger
+from tracker.deciding.limits import Watch
 from tracker.deciding.policy import GrantPolicy
 from tracker.deciding.rules import RuleSet
 from tracker.deciding.trusted import TrustedList
@@ -39,7 +40,7 @@ from tracker.settings import Settings
 from tracker.standing import Standing, watched
 from tracker.status import Status
 from tracker.store import Store
-from tracker.texts import printable
+from tracker.texts import printable, visible
 from tracker.trusting import Trusting, say
 from tracker.writing import render
 from tracker.writing.audit import History
@@ -104,6 +105,7 @@ class Engine:
         self.senders = self._standing.read(time.monotonic()) if follow else SenderPolicy()
         self.store = Store(settings.state.directory)
         self._recording = Recording(self.store, settings, clock)
+        self._watch = Watch()
         self._ledger = Ledger(self._policy)
         self._reader: LogReader | None = None
         self._unsettled: list[Change] = []
@@ -215,7 +217,8 @@ class Engine:
         if self._seen_until > now:  # the clock was put back
             self._seen_until = now
             self.store.save([], now, read_until=now)
-        self._ledger = Ledger(self._policy, self.store.grants(), self.store.ended())
+        kept = self.store.grants(), self.store.ended(), self.store.recent(now)
+        self._ledger = Ledger(self._policy, *kept, self._watch)
         self._keep([*self._ledger.reconfigure(self._policy, now), *self._ledger.expire(now)], now)
         self._index.replace(self._ledger.grants())
 
@@ -234,6 +237,7 @@ class Engine:
                     changes += made
                     told.add(number, event, len(made))
                 self._see_whether_current()
+                self._say_crossings()
             changes += self._ledger.expire(now)
             self._answer(changes)
             if moved or now - self._heard >= _HEARTBEAT:
@@ -245,6 +249,17 @@ class Engine:
                     self._figures.logins.add(_OUTCOMES[kind], number)
             self._publish(changes)
             return self._reader is not None and self._reader.more()
+
+    def _say_crossings(self) -> None:
+        for one in self._watch.crossings():
+            self._figures.crossings.add(one.limit)
+            log.warning(
+                "event=limit limit=grants.%s most=%d subject=%s action=%s",
+                one.limit,
+                one.most,
+                visible(printable(one.subject)) or "all",
+                "refused" if one.refused else "granted",
+            )
 
     def _see_whether_current(self) -> None:
         """Whether all that is logged has been read, and the tables may rest on it."""

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from tracker.settings.duration import Duration
 from tracker.settings.exports import ExportSettings, RspamdMap, Shared
-from tracker.settings.grants import GrantSettings, RefusedKind
+from tracker.settings.grants import GrantSettings, LimitName, RefusedKind
 from tracker.settings.log import LogSettings
 from tracker.settings.metrics import MetricsSettings
 from tracker.settings.policy import PolicySettings
@@ -34,6 +34,7 @@ __all__ = [
     "Duration",
     "ExportSettings",
     "GrantSettings",
+    "LimitName",
     "LocalSenderSettings",
     "LogSettings",
     "MetricsSettings",

@@ -672,7 +672,7 @@ def _say(change: Change) -> None:
         "event=grant_%s address=%s user=%s expires=%s why=%r",
         change.kind,
         grant.address,
-        printable(grant.user),
+        visible(printable(grant.user)),
         grant.expires.isoformat(timespec="seconds"),
         change.why,
     )

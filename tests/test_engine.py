@@ -966,3 +966,30 @@ class TestLimits:
         engine.close()
         site.engine("[grants]\nmax_grants = 1\n")
         assert site.table().keys() == {"203.0.113.1"}
+
+
+class TestHiddenUsers:
+    HIDDEN = "[privacy]\nhash_users = true\n[grants]\nmax_grants_per_user = 1\n"
+
+    def test_stand_neither_in_the_log_nor_in_git(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG, "popgate")
+        engine = site.engine(self.HIDDEN)
+        for number in (1, 2):
+            site.write(login_line(f"203.0.113.{number}", session=f"s{number}"))
+        engine.step()
+        engine.settle()
+        history = subprocess.run(
+            ["git", "-C", site.maps, "log", "-p", "--all"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for text in ("\n".join(caplog.messages), history):
+            assert "203.0.113.2" in text
+            assert "alice" not in text
+            assert "u-" in text
+        assert {grant.user for grant in engine.store.grants()} == {"alice@example.com"}
+        wanted = {table.name: table.text for table in wanted_tables(engine.settings)}
+        assert wanted["pop_before_smtp.txt"] == (site.maps / "pop_before_smtp.txt").read_text()

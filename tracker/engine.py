@@ -22,7 +22,7 @@ from tracker import __version__
 from tracker.deciding.access import SenderPolicy
 from tracker.deciding.index import GrantIndex
 from tracker.deciding.ledger import Ledger
-from tracker.deciding.limits import Watch
+from tracker.deciding.limits import Crossing, Watch
 from tracker.deciding.policy import GrantPolicy
 from tracker.deciding.rules import RuleSet
 from tracker.deciding.trusted import TrustedList
@@ -32,6 +32,7 @@ from tracker.history.lives import Told
 from tracker.history.records import Commit
 from tracker.host import host_name, own_addresses, utc_now
 from tracker.metrics import Metrics, RunMetrics
+from tracker.pseudonyms import Names, names
 from tracker.reading.follow import LogReader
 from tracker.reading.selecting import doubts, forgeable, select
 from tracker.recording import Recording
@@ -104,6 +105,7 @@ class Engine:
         # Only who follows the log writes what is made of these.
         self.senders = self._standing.read(time.monotonic()) if follow else SenderPolicy()
         self.store = Store(settings.state.directory)
+        self._names = names(settings, make=True)
         self._recording = Recording(self.store, settings, clock)
         self._watch = Watch()
         self._ledger = Ledger(self._policy)
@@ -257,9 +259,13 @@ class Engine:
                 "event=limit limit=grants.%s most=%d subject=%s action=%s",
                 one.limit,
                 one.most,
-                visible(printable(one.subject)) or "all",
+                visible(printable(self._subject(one))) or "all",
                 "refused" if one.refused else "granted",
             )
+
+    def _subject(self, crossing: Crossing) -> str:
+        of_user = crossing.limit == "max_grants_per_user"
+        return self._names(crossing.subject) if of_user else crossing.subject
 
     def _see_whether_current(self) -> None:
         """Whether all that is logged has been read, and the tables may rest on it."""
@@ -322,7 +328,7 @@ class Engine:
             if isinstance(change, Change):
                 self._unsettled.append(change)
                 self._figures.changes.add(change.kind)
-                _say(change)
+                _say(change, self._names)
 
     # The tables
 
@@ -470,7 +476,8 @@ class Engine:
             self.publisher.renew(rules.granted())
             self._recording.published(self.publisher)
             self._behind = False
-            texts = render.grant_texts(rules, self._ledger.grants(), self.publisher.kind)
+            shown = self._names.grants(self._ledger.grants())
+            texts = render.grant_texts(rules, shown, self.publisher.kind)
             for table in texts:
                 self.publisher.put_text(table)
             self._grant_texts = [table for table in texts if table.kind == "text"]
@@ -491,6 +498,7 @@ class Engine:
                 return False
             exported = self._exporting.exports.changed()
             words = [(one.what, one.detail) for one in self._recording.words]
+            changes = self._names.changes(changes)
             text = message(changes, [*self._texts_changed, *exported], words)
             if made := self._history.commit(text):
                 self._recording.committed(Commit(self._clock(), made, text.partition("\n")[0]))
@@ -664,7 +672,7 @@ def publisher_of(settings: Settings, postfix: Postfix, *, follow: bool) -> Publi
     )
 
 
-def _say(change: Change) -> None:
+def _say(change: Change, names: Names) -> None:
     """One line for each grant that comes or goes."""
     grant = change.grant
     log.log(
@@ -672,7 +680,7 @@ def _say(change: Change) -> None:
         "event=grant_%s address=%s user=%s expires=%s why=%r",
         change.kind,
         grant.address,
-        visible(printable(grant.user)),
+        visible(printable(names(grant.user))),
         grant.expires.isoformat(timespec="seconds"),
         change.why,
     )

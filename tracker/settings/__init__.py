@@ -16,6 +16,7 @@ from tracker.settings.log import LogSettings
 from tracker.settings.metrics import MetricsSettings
 from tracker.settings.policy import PolicySettings
 from tracker.settings.postfix import PostfixSettings, TableSettings
+from tracker.settings.privacy import PrivacySettings
 from tracker.settings.senders import (
     BlackListSettings,
     DomainSource,
@@ -40,6 +41,7 @@ __all__ = [
     "MetricsSettings",
     "PolicySettings",
     "PostfixSettings",
+    "PrivacySettings",
     "RefusedKind",
     "RspamdMap",
     "Settings",
@@ -67,6 +69,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     tables: TableSettings = TableSettings()
     state: StateSettings = StateSettings()
     audit: AuditSettings = AuditSettings()
+    privacy: PrivacySettings = PrivacySettings()
     exports: ExportSettings = ExportSettings()
     metrics: MetricsSettings = MetricsSettings()
 

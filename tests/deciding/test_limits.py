@@ -124,6 +124,15 @@ class TestAddressesOfOneUser:
         for number in (1, 2, 3):
             nameless = structs.replace(at_address(number, "x"), user=None)
             assert len(books.ledger.apply(nameless, NOW)) == 1
+        books.ledger.expire(after(WINDOW))
+        again = structs.replace(at_address(4, "x", WINDOW), user=None)
+        assert len(books.ledger.apply(again, after(WINDOW))) == 1
+
+    def test_do_not_count_where_an_admin_has_allowed_them(self) -> None:
+        books = Books(max_grants_per_user=1, refuse_beyond=BOTH)
+        books.login(1)
+        books.ledger.allow("203.0.113.1", "alice", NOW, timedelta(hours=1))
+        assert books.login(2) == ["added"]
 
 
 def test_a_crossing_is_told_once_until_an_hour_has_passed_without_it() -> None:

@@ -58,7 +58,8 @@ class Watch:
 
     def forget(self, now: datetime) -> None:
         """What has not happened for an hour is told again when it does."""
-        for key, seen in list(self._told.items()):
+        while self._told:
+            key, seen = next(iter(self._told.items()))
             if now - HOUR < seen <= now:
                 break
             del self._told[key]

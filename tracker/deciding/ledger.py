@@ -136,12 +136,14 @@ class Ledger:
 
     def _room(self, grant: Grant, now: datetime, changes: list[Change | Ended]) -> bool:
         """Whether the limits let a new grant in. Where one does not, what is over makes room."""
-        others = self._by_address.get(grant.address, {})
-        reached = self._limits.reached(grant, others.values())
+        reached = self._limits.reached(grant, self._beside(grant))
         if reached:
             changes += self._end_over(now)
-            reached = self._limits.reached(grant, self.of(grant.address))
+            reached = self._limits.reached(grant, self._beside(grant))
         return self._limits.admits(grant, reached, now)
+
+    def _beside(self, grant: Grant) -> Iterable[Grant]:
+        return self._by_address.get(grant.address, {}).values()
 
     def _logout(self, session: str, time: datetime) -> Change | Ended:
         if session in self._open:

@@ -909,3 +909,87 @@ class TestExports:
         assert "198.51.100.0/25\n" in tables["exports/rspamd/trusted.map"]
         assert "198.51.100.0/25 permit\n" in tables["postscreen_trusted.cidr"]
         assert "exports/crowdsec/popgate-trusted.yaml" not in tables
+
+
+class TestLimits:
+    FEW = '[grants]\nmax_grants_per_user = 2\nrefuse_beyond = ["max_grants_per_user"]\n'
+
+    def test_are_told_of_once_and_what_is_beyond_reaches_no_table(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        engine = site.engine(self.FEW)
+        for number in range(1, 6):
+            site.write(login_line(f"203.0.113.{number}", session=f"s{number}"))
+            engine.step()
+        assert site.table().keys() == {"203.0.113.1", "203.0.113.2"}
+        (told,) = [one for one in caplog.messages if "event=limit" in one]
+        assert told == (
+            "event=limit limit=grants.max_grants_per_user most=2 subject=alice@example.com "
+            "action=refused"
+        )
+
+    def test_count_what_was_over_before_a_restart(self, site: Site) -> None:
+        engine = site.engine(self.FEW)
+        for number in (1, 2):
+            site.write(
+                login_line(f"203.0.113.{number}", session=f"s{number}"),
+                logout_line(session=f"s{number}"),
+            )
+        engine.step()
+        late = site.to(1800)
+        engine.step()
+        assert site.table() == {}
+        engine.close()
+        again = site.engine(self.FEW)
+        site.write(login_line("203.0.113.3", session="s3", at=late))
+        again.step()
+        assert site.table() == {}
+        later = site.to(3600)
+        site.write(login_line("203.0.113.4", session="s4", at=later))
+        again.step()
+        assert site.table().keys() == {"203.0.113.4"}
+
+    def test_of_the_scope_address_hold_for_the_policy_service_too(self, site: Site) -> None:
+        engine = site.engine(self.FEW + 'scope = "address"\n')
+        for number in range(1, 4):
+            site.write(login_line(f"203.0.113.{number}", session=f"s{number}"))
+        engine.step()
+        granted = [bool(engine.answering.earners(f"203.0.113.{one}")) for one in (1, 2, 3)]
+        assert granted == [True, True, False]
+
+    def test_that_were_lowered_hold_after_the_restart(self, site: Site) -> None:
+        engine = site.engine()
+        for number in (1, 2, 3):
+            moment = site.to(number)
+            site.write(login_line(f"203.0.113.{number}", session=f"s{number}", at=moment))
+            engine.step()
+        engine.close()
+        site.engine("[grants]\nmax_grants = 1\n")
+        assert site.table().keys() == {"203.0.113.1"}
+
+
+class TestHiddenUsers:
+    HIDDEN = "[privacy]\nhash_users = true\n[grants]\nmax_grants_per_user = 1\n"
+
+    def test_stand_neither_in_the_log_nor_in_git(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG, "popgate")
+        engine = site.engine(self.HIDDEN)
+        for number in (1, 2):
+            site.write(login_line(f"203.0.113.{number}", session=f"s{number}"))
+        engine.step()
+        engine.settle()
+        history = subprocess.run(
+            ["git", "-C", site.maps, "log", "-p", "--all"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for text in ("\n".join(caplog.messages), history):
+            assert "203.0.113.2" in text
+            assert "alice" not in text
+            assert "u-" in text
+        assert {grant.user for grant in engine.store.grants()} == {"alice@example.com"}
+        wanted = {table.name: table.text for table in wanted_tables(engine.settings)}
+        assert wanted["pop_before_smtp.txt"] == (site.maps / "pop_before_smtp.txt").read_text()

@@ -16,8 +16,15 @@ from tests import weeks
 from tests.conftest import require
 from tests.moments import login_line
 from tests.writing.test_page import Outline
+from tracker.pseudonyms import names
 from tracker.reporting import gather
-from tracker.settings import Settings, StateSettings, TableSettings, TrustedSettings
+from tracker.settings import (
+    PrivacySettings,
+    Settings,
+    StateSettings,
+    TableSettings,
+    TrustedSettings,
+)
 from tracker.writing.page import html
 
 ROOT = Path(__file__).parents[1]
@@ -188,3 +195,18 @@ def test_the_same_state_and_moment_give_the_same_page(tmp_path: Path) -> None:
     pages = {html(gather(settings, weeks.SINCE, weeks.NOW)) for _ in range(2)}
     assert len(pages) == 1
     assert f"{weeks.NOW - timedelta(days=7):%-d %b %Y %H:%M}" in pages.pop()
+
+
+def test_hidden_users_are_tokens_on_the_page(tmp_path: Path) -> None:
+    weeks.state(tmp_path, weeks.logins()[-300:])
+    settings = Settings(
+        state=StateSettings(directory=tmp_path),
+        tables=TableSettings(directory=tmp_path / "maps"),
+        trusted=TrustedSettings(file=tmp_path / "trusted.txt"),
+        privacy=PrivacySettings(hash_users=True),
+    )
+    token = names(settings, make=True)
+    users = {one.user for one in weeks.logins()[-300:] if one.user}
+    page = html(gather(settings, weeks.SINCE, weeks.NOW))
+    assert not [user for user in users if user in page]
+    assert [user for user in users if token(user) in page]

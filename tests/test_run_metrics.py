@@ -23,7 +23,7 @@ from tracker.settings import MetricsSettings
 
 DASHBOARD = Path(__file__).parents[1] / "docs/grafana-dashboard.json"
 DOCUMENT = Path(__file__).parents[1] / "docs/report.md"
-_OUR_LABELS = {"le", "why", "kind", "outcome"}
+_OUR_LABELS = {"limit", "le", "why", "kind", "outcome"}
 
 
 def exported(tmp_path: Path) -> dict[str, set[str]]:

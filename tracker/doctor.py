@@ -23,6 +23,7 @@ from msgspec import Struct, structs
 
 from tracker import config
 from tracker.deciding.health import files as judge_files
+from tracker.deciding.health import limits as judge_limits
 from tracker.deciding.health import lists as judge_lists
 from tracker.deciding.health import log as judge_log
 from tracker.deciding.health import mailsystem as judge_mailsystem
@@ -197,6 +198,7 @@ class _Visit:
         logins = log.logins if log is not None else ()
         excluded = self._settings.grants.exclude_networks
         self._add(judge_log.gateways(users, logins, policy, excluded))
+        self._add(judge_limits.limits(users, logins, policy, utc_now()))
 
     def _lists(self, mail: MailSystem | None) -> None:
         file = self._settings.trusted.file

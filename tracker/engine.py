@@ -22,6 +22,7 @@ from tracker import __version__
 from tracker.deciding.access import SenderPolicy
 from tracker.deciding.index import GrantIndex
 from tracker.deciding.ledger import Ledger
+from tracker.deciding.limits import Crossing, Watch
 from tracker.deciding.policy import GrantPolicy
 from tracker.deciding.rules import RuleSet
 from tracker.deciding.trusted import TrustedList
@@ -31,6 +32,7 @@ from tracker.history.lives import Told
 from tracker.history.records import Commit
 from tracker.host import host_name, own_addresses, utc_now
 from tracker.metrics import Metrics, RunMetrics
+from tracker.pseudonyms import Names, names
 from tracker.reading.follow import LogReader
 from tracker.reading.selecting import doubts, forgeable, select
 from tracker.recording import Recording
@@ -39,7 +41,7 @@ from tracker.settings import Settings
 from tracker.standing import Standing, watched
 from tracker.status import Status
 from tracker.store import Store
-from tracker.texts import printable
+from tracker.texts import printable, visible
 from tracker.trusting import Trusting, say
 from tracker.writing import render
 from tracker.writing.audit import History
@@ -103,7 +105,9 @@ class Engine:
         # Only who follows the log writes what is made of these.
         self.senders = self._standing.read(time.monotonic()) if follow else SenderPolicy()
         self.store = Store(settings.state.directory)
+        self._names = names(settings, make=True)
         self._recording = Recording(self.store, settings, clock)
+        self._watch = Watch()
         self._ledger = Ledger(self._policy)
         self._reader: LogReader | None = None
         self._unsettled: list[Change] = []
@@ -218,7 +222,8 @@ class Engine:
         if self._seen_until > now:  # the clock was put back
             self._seen_until = now
             self.store.save([], now, read_until=now)
-        self._ledger = Ledger(self._policy, self.store.grants(), self.store.ended())
+        kept = self.store.grants(), self.store.ended(), self.store.recent(now)
+        self._ledger = Ledger(self._policy, *kept, self._watch)
         self._keep([*self._ledger.reconfigure(self._policy, now), *self._ledger.expire(now)], now)
         self._index.replace(self._ledger.grants())
 
@@ -237,6 +242,7 @@ class Engine:
                     changes += made
                     told.add(number, event, len(made))
                 self._see_whether_current()
+                self._say_crossings()
             changes += self._ledger.expire(now)
             self._answer(changes)
             if moved or now - self._heard >= _HEARTBEAT:
@@ -248,6 +254,21 @@ class Engine:
                     self._figures.logins.add(_OUTCOMES[kind], number)
             self._publish(changes)
             return self._reader is not None and self._reader.more()
+
+    def _say_crossings(self) -> None:
+        for one in self._watch.crossings():
+            self._figures.crossings.add(one.limit)
+            log.warning(
+                "event=limit limit=grants.%s most=%d subject=%s action=%s",
+                one.limit,
+                one.most,
+                visible(printable(self._subject(one))) or "all",
+                "refused" if one.refused else "granted",
+            )
+
+    def _subject(self, crossing: Crossing) -> str:
+        of_user = crossing.limit == "max_grants_per_user"
+        return self._names(crossing.subject) if of_user else crossing.subject
 
     def _see_whether_current(self) -> None:
         """Whether all that is logged has been read, and the tables may rest on it."""
@@ -310,7 +331,7 @@ class Engine:
             if isinstance(change, Change):
                 self._unsettled.append(change)
                 self._figures.changes.add(change.kind)
-                _say(change)
+                _say(change, self._names)
 
     # The tables
 
@@ -458,7 +479,8 @@ class Engine:
             self.publisher.renew(rules.granted())
             self._recording.published(self.publisher)
             self._behind = False
-            texts = render.grant_texts(rules, self._ledger.grants(), self.publisher.kind)
+            shown = self._names.grants(self._ledger.grants())
+            texts = render.grant_texts(rules, shown, self.publisher.kind)
             for table in texts:
                 self.publisher.put_text(table)
             self._grant_texts = [table for table in texts if table.kind == "text"]
@@ -479,6 +501,7 @@ class Engine:
                 return False
             exported = self._exporting.exports.changed()
             words = [(one.what, one.detail) for one in self._recording.words]
+            changes = self._names.changes(changes)
             text = message(changes, [*self._texts_changed, *exported], words)
             if made := self._history.commit(text):
                 self._recording.committed(Commit(self._clock(), made, text.partition("\n")[0]))
@@ -652,7 +675,7 @@ def publisher_of(settings: Settings, postfix: Postfix, *, follow: bool) -> Publi
     )
 
 
-def _say(change: Change) -> None:
+def _say(change: Change, names: Names) -> None:
     """One line for each grant that comes or goes."""
     grant = change.grant
     log.log(
@@ -660,7 +683,7 @@ def _say(change: Change) -> None:
         "event=grant_%s address=%s user=%s expires=%s why=%r",
         change.kind,
         grant.address,
-        printable(grant.user),
+        visible(printable(names(grant.user))),
         grant.expires.isoformat(timespec="seconds"),
         change.why,
     )

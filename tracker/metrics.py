@@ -162,6 +162,12 @@ class RunMetrics:
             "kind",
             ("added", "renewed", "removed"),
         )
+        self.crossings = metrics.counter(
+            "limit_crossings",
+            "How often a limit of grants was crossed; told again after an hour without.",
+            "limit",
+            ("max_grants", "max_users_per_address", "max_grants_per_user"),
+        )
         self.reloads = metrics.counter(
             "reloads", "Reloads of Postfix for a cidr table.", "outcome", ("done", "failed")
         )

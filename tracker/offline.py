@@ -20,6 +20,7 @@ from tracker.deciding.trusted import TrustedList
 from tracker.errors import PostfixError
 from tracker.host import own_addresses, utc_now
 from tracker.policy.loginmaps import LoginMaps
+from tracker.pseudonyms import names
 from tracker.records import Grant, SmtpSession, Table
 from tracker.settings import Settings
 from tracker.standing import Standing
@@ -100,7 +101,7 @@ def wanted_tables(settings: Settings) -> list[Table]:
     rules, grants = rules_now(settings)
     return [
         *policy_texts(settings, rules, kind),
-        *render.grant_texts(rules, grants, kind),
+        *render.grant_texts(rules, names(settings).grants(grants), kind),
         render.main_cf_snippet(settings, kind),
         render.master_cf_snippet(),
         *wanted_exports(

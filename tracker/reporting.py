@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
+from msgspec import structs
+
 from tracker import __version__
 from tracker.deciding.access import SenderPolicy
 from tracker.deciding.health.catalogue import Diagnosis
@@ -21,6 +23,7 @@ from tracker.deciding.views import Mattered, Page, TableRow, TrustedRow, View
 from tracker.errors import PublishError, TrustedError
 from tracker.history.reading import Past
 from tracker.host import host_name
+from tracker.pseudonyms import names
 from tracker.reading.smtpd import smtp_lines
 from tracker.reading.sources.whole import blocks_of
 from tracker.reading.timestamps import StampReader
@@ -82,15 +85,16 @@ def _tell(
     directory = settings.state.directory
     if not (directory / "popgate.db").exists():
         return None
+    called = names(settings)
     store = Store(directory)
     try:
         for grant in store.grants():
-            overview.grant(grant)
+            overview.grant(structs.replace(grant, user=called(grant.user)))
     finally:
         store.close()
     with Past(directory) as past:
         for life in past.lives(since, now):
-            overview.life(life)
+            overview.life(structs.replace(life, user=called(life.user)))
         for count in past.counts(since, now):
             overview.counted(count.of, count.hour, count.number)
         return past.began()

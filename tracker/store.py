@@ -25,11 +25,12 @@ from typing import Any
 
 import msgspec
 
+from tracker.deciding.limits import HOUR, Recent
 from tracker.errors import DamagedError, StoreError
 from tracker.history import pruning, schema
 from tracker.history.changes import ChangeWriter
-from tracker.history.lives import LifeWriter, Told
-from tracker.records import Change, Ended, Grant, Position, Session
+from tracker.history.lives import NEVER_LOGGED, WINDOW_OVER, LifeWriter, Told
+from tracker.records import MANUAL_SERVICE, Change, Ended, Grant, Position, Session
 
 _SCHEMA = """
 CREATE TABLE grants (
@@ -322,6 +323,18 @@ class Store:
         for session, moment in self._select("SELECT session, time FROM ended"):
             yield Ended(session, _moment(moment))
 
+    def recent(self, now: datetime) -> Iterator[Recent]:
+        """Grants that logins earned, the clock has ended, and whose last login is less than an hour
+        ago, the latest first."""
+        since = (now - HOUR).timestamp()
+        query = (
+            "SELECT user, address, last_login FROM lives WHERE ended > ? AND last_login > ? "
+            "AND how IN (?, ?) AND ' ' || services || ' ' NOT LIKE ? ORDER BY last_login DESC"
+        )
+        values = (since, since, WINDOW_OVER, NEVER_LOGGED, f"% {MANUAL_SERVICE} %")
+        for user, address, last_login in self._select(query, values):
+            yield Recent(user, address, _moment(last_login))
+
     def positions(self, path: str) -> list[Position]:
         """Where reading stands in the files that a path named, the oldest first."""
         rows = self._select(
@@ -456,7 +469,9 @@ class Store:
         if read_until is not None:
             execute("REPLACE INTO meta VALUES ('read_until', ?)", (read_until.timestamp(),))
 
-    def _select(self, query: str, values: tuple[str, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    def _select(
+        self, query: str, values: tuple[str | float, ...] = ()
+    ) -> Iterator[tuple[Any, ...]]:
         try:
             yield from self._db.execute(query, values)
         except sqlite3.Error as error:

@@ -61,10 +61,10 @@ def quiet_option(command: _F) -> _F:
 
 
 def log_to_stderr(quiet: bool = False) -> None:
-    """One line an event; the journal adds the time, so here it stands on a terminal alone."""
-    level = logging.ERROR if quiet else logging.INFO
-    form = "%(asctime)s %(levelname)s %(message)s" if sys.stderr.isatty() else "%(message)s"
-    logging.basicConfig(stream=sys.stderr, level=level, format=form)
+    """What popgate says of its work; `quiet`: what failed alone."""
+    from tracker.loglines import begin
+
+    begin(sys.stderr, logging.ERROR if quiet else logging.INFO)
 
 
 def finish(engine: Engine) -> None:

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 
 from msgspec import structs
 
+from tracker.deciding.limits import Limits, Recent, Watch, beyond
 from tracker.deciding.policy import GrantPolicy
 from tracker.records import (
     MANUAL_SERVICE,
@@ -33,6 +34,8 @@ from tracker.records import (
 _ORPHAN_AGE = timedelta(minutes=1)
 """How far a logout line may stand before the login line of its session."""
 
+_OVER = "window over"
+
 _Key = tuple[str, str]
 
 
@@ -40,9 +43,16 @@ class Ledger:
     """The grants, by address and user."""
 
     def __init__(
-        self, policy: GrantPolicy, grants: Iterable[Grant] = (), ended: Iterable[Ended] = ()
+        self,
+        policy: GrantPolicy,
+        grants: Iterable[Grant] = (),
+        ended: Iterable[Ended] = (),
+        recent: Iterable[Recent] = (),
+        watch: Watch | None = None,
     ) -> None:
+        """`recent`: grants that were over in the last hour. `watch`: what is told of limits."""
         self._policy = policy
+        self._limits = Limits(policy, recent, watch)
         self._by_address: dict[str, dict[str, Grant]] = {}
         self._open: dict[str, _Key] = {}
         self._open_of: dict[str, set[str]] = {}
@@ -118,9 +128,22 @@ class Ledger:
             now,
         )
         if grant != old and grant.expires > now:
+            if old is None and not self._room(grant, now, changes):
+                return changes
             self._put(grant)
             changes.append(Change("renewed" if old else "added", grant, "login"))
         return changes
+
+    def _room(self, grant: Grant, now: datetime, changes: list[Change | Ended]) -> bool:
+        """Whether the limits let a new grant in. Where one does not, what is over makes room."""
+        reached = self._limits.reached(grant, self._beside(grant))
+        if reached:
+            changes += self._end_over(now)
+            reached = self._limits.reached(grant, self._beside(grant))
+        return self._limits.admits(grant, reached, now)
+
+    def _beside(self, grant: Grant) -> Iterable[Grant]:
+        return self._by_address.get(grant.address, {}).values()
 
     def _logout(self, session: str, time: datetime) -> Change | Ended:
         if session in self._open:
@@ -201,14 +224,19 @@ class Ledger:
 
     def expire(self, now: datetime) -> list[Change]:
         """End what is over at `now`. Costs what ends, not what there is."""
+        changes = self._end_over(now)
+        for session in [one for one, time in self._ended.items() if time + _ORPHAN_AGE <= now]:
+            del self._ended[session]
+        return changes
+
+    def _end_over(self, now: datetime) -> list[Change]:
         changes: list[Change] = []
         while self._heap and self._heap[0][0] <= now:
             expires, address, user = heapq.heappop(self._heap)
             grant = self._by_address.get(address, {}).get(user)
             if grant is not None and grant.expires == expires:
-                changes.append(self._drop(grant, "window over"))
-        for session in [one for one, time in self._ended.items() if time + _ORPHAN_AGE <= now]:
-            del self._ended[session]
+                changes.append(self._drop(grant, _OVER))
+        self._limits.forget(now)
         return changes
 
     def next_expiry(self) -> datetime | None:
@@ -223,7 +251,7 @@ class Ledger:
 
         A window that an admin opened by hand stays as it is; sessions beside it do not.
         """
-        self._policy = policy
+        self._policy = self._limits.policy = policy
         changes: list[Change] = []
         for grant in list(self.grants()):
             by_hand = MANUAL_SERVICE in grant.services
@@ -240,7 +268,7 @@ class Ledger:
             if shrunk != grant:
                 self._put(shrunk)
                 changes.append(Change("renewed", shrunk, why_shrunk))
-        return changes
+        return changes + [self._drop(*one) for one in beyond(policy, self.grants(), now)]
 
     def _no_longer(self, grant: Grant) -> str | None:
         host = grant.address.split("/")[0]
@@ -282,6 +310,7 @@ class Ledger:
         old = users.get(grant.user)
         self._count += old is None
         users[grant.user] = grant
+        self._limits.put(old, grant)
         self._close(old)
         for session in grant.sessions:
             self._open[session.id] = (grant.address, grant.user)
@@ -298,6 +327,7 @@ class Ledger:
         if not users:
             del self._by_address[grant.address]
         self._count -= 1
+        self._limits.drop(grant, over=why == _OVER)
         self._close(grant)
         return Change("removed", grant, why)
 

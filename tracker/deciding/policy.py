@@ -15,7 +15,7 @@ from functools import lru_cache
 from tracker.addresses import network, subject
 from tracker.deciding.kinds import KINDS, NOBODY
 from tracker.records import Login
-from tracker.settings import GrantSettings
+from tracker.settings import GrantSettings, LimitName
 
 
 class GrantPolicy:
@@ -33,6 +33,10 @@ class GrantPolicy:
         self.window: timedelta = settings.window
         self.max_session: timedelta = settings.max_session
         self.while_connected = settings.while_connected
+        self.max_grants = settings.max_grants
+        self.max_users_per_address = settings.max_users_per_address
+        self.max_grants_per_user = settings.max_grants_per_user
+        self._refuse_beyond = frozenset({"max_grants", *settings.refuse_beyond})
         self._services = frozenset(settings.services)
         self._users = _globs(settings.users)
         self._exclude_users = _globs(settings.exclude_users)
@@ -73,6 +77,10 @@ class GrantPolicy:
             if len(first) == len(packed) and first <= packed <= last:
                 return why
         return None
+
+    def refuses(self, limit: LimitName) -> bool:
+        """Whether a grant beyond that limit is not made; else it is told of alone."""
+        return limit in self._refuse_beyond
 
     def subject(self, address: str) -> str:
         """What a grant for that address is written for: itself, or its IPv6 network."""

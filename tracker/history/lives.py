@@ -27,6 +27,8 @@ from tracker.records import (
 LOGIN, SESSION_ENDED, WINDOW_OVER = "login", "session ended", "window over"
 """The ledger's words for why a grant changed."""
 
+NEVER_LOGGED = "end of session never logged (grants.max_session)"
+
 KEPT_EVERY = 3600.0
 """Seconds between two logins of one life that are kept whole, but for the last one."""
 
@@ -217,7 +219,7 @@ def _how(change: Change) -> str:
     if change.why != WINDOW_OVER:
         return change.why
     if change.grant.sessions:
-        return "end of session never logged (grants.max_session)"
+        return NEVER_LOGGED
     if MANUAL_SERVICE in change.grant.services:
         return "time of an admin's word over"
     return WINDOW_OVER

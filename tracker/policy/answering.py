@@ -23,6 +23,7 @@ from tracker.metrics import PolicyMetrics
 from tracker.policy.loginmaps import LoginMaps
 from tracker.policy.protocol import Action, Request
 from tracker.policy.sayings import Sayings
+from tracker.pseudonyms import Names
 from tracker.records import SmtpSession, Step
 
 log = logging.getLogger("popgate")
@@ -39,11 +40,12 @@ class Answering:
         maps: LoginMaps,
         metrics: PolicyMetrics,
         clock: Callable[[], datetime] = utc_now,
+        names: Names | None = None,
     ) -> None:
         """`rules`: those in force now. They, or what they read, may raise a PopgateError, which
         grants nothing."""
         self.metrics = metrics
-        self.sayings = Sayings()
+        self.sayings = Sayings(names)
         self._rules = rules
         self._maps = maps
         self._clock = clock

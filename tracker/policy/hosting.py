@@ -11,7 +11,8 @@ from tracker.policy.answering import Answering
 from tracker.policy.listening import listening
 from tracker.policy.loginmaps import LoginMaps
 from tracker.policy.server import PolicyServer
-from tracker.settings import PolicySettings, PostfixSettings, Settings
+from tracker.pseudonyms import names
+from tracker.settings import PolicySettings, PostfixSettings, PrivacySettings, Settings
 from tracker.writing.postfix import Postfix
 
 
@@ -24,14 +25,14 @@ class Hosting:
         self._metrics = metrics
         self._server: PolicyServer | None = None
         self._maps: LoginMaps | None = None
-        self._made: tuple[PolicySettings, PostfixSettings] | None = None
+        self._made: tuple[PolicySettings, PostfixSettings, PrivacySettings] | None = None
 
     async def follow(self, settings: Settings, *, wanted: bool) -> None:
         """Serve as these settings say; `wanted`: whether to serve at all.
 
         Raises PolicyError when it cannot be served there; then it is not served anywhere.
         """
-        asked = (settings.policy, settings.postfix) if wanted else None
+        asked = (settings.policy, settings.postfix, settings.privacy) if wanted else None
         if asked == self._made:
             return
         await self.close()
@@ -39,7 +40,7 @@ class Hosting:
             return
         listener = listening(settings.policy.listen, Postfix(settings.postfix))
         self._maps = LoginMaps(settings.postfix)
-        answering = Answering(self._rules, self._maps, self._metrics)
+        answering = Answering(self._rules, self._maps, self._metrics, names=names(settings))
         self._server = PolicyServer(settings.policy, answering)
         await self._server.serve(listener)
         self._made = asked

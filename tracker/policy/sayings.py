@@ -11,6 +11,7 @@ import logging
 from collections import OrderedDict
 
 from tracker.policy.protocol import Action, Request
+from tracker.pseudonyms import Names
 from tracker.records import Step
 from tracker.texts import printable, visible
 
@@ -23,7 +24,9 @@ _REMEMBERED = 1000
 class Sayings:
     """The lines of one service."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Names | None = None) -> None:
+        """`names`: how users are called; a sender is a user too."""
+        self._names = names or Names()
         self._said: OrderedDict[tuple[str, str, str, Action], None] = OrderedDict()
         self._second = 0
         self._count = 0
@@ -48,9 +51,14 @@ class Sayings:
             "event=policy action=%s client=%s sender=%s why=%r",
             action.name,
             printable(session.client)[:64] or "-",
-            printable(session.sender)[:320] or "<>",
-            visible(step.on or "no grant", 400),
+            printable(self._names(session.sender) if session.sender else "")[:320] or "<>",
+            self._why(step),
         )
+
+    def _why(self, step: Step) -> str:
+        if step.on and self._names.hidden:
+            return "the user's grant" if step.matched else "a grant of another user"
+        return visible(step.on or "no grant", 400)
 
     def closed(self, why: str, at: float) -> None:
         """Say that a connection was ended."""

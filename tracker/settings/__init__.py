@@ -11,11 +11,12 @@ from msgspec import Struct
 
 from tracker.settings.duration import Duration
 from tracker.settings.exports import ExportSettings, RspamdMap, Shared
-from tracker.settings.grants import GrantSettings, RefusedKind
+from tracker.settings.grants import GrantSettings, LimitName, RefusedKind
 from tracker.settings.log import LogSettings
 from tracker.settings.metrics import MetricsSettings
 from tracker.settings.policy import PolicySettings
 from tracker.settings.postfix import PostfixSettings, TableSettings
+from tracker.settings.privacy import PrivacySettings
 from tracker.settings.senders import (
     BlackListSettings,
     DomainSource,
@@ -34,11 +35,13 @@ __all__ = [
     "Duration",
     "ExportSettings",
     "GrantSettings",
+    "LimitName",
     "LocalSenderSettings",
     "LogSettings",
     "MetricsSettings",
     "PolicySettings",
     "PostfixSettings",
+    "PrivacySettings",
     "RefusedKind",
     "RspamdMap",
     "Settings",
@@ -66,6 +69,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     tables: TableSettings = TableSettings()
     state: StateSettings = StateSettings()
     audit: AuditSettings = AuditSettings()
+    privacy: PrivacySettings = PrivacySettings()
     exports: ExportSettings = ExportSettings()
     metrics: MetricsSettings = MetricsSettings()
 

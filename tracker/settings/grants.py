@@ -9,6 +9,8 @@ from msgspec import Meta, Struct
 from tracker.settings.duration import Duration
 
 RefusedKind = Literal["loopback", "link-local", "own", "private"]
+LimitName = Literal["max_grants", "max_users_per_address", "max_grants_per_user"]
+OptionalLimit = Literal["max_users_per_address", "max_grants_per_user"]
 
 
 class GrantSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,6 +65,40 @@ class GrantSettings(Struct, frozen=True, forbid_unknown_fields=True):
             "clients really have such addresses."
         ),
     ] = ("loopback", "link-local", "own", "private")
+    max_grants: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000_000,
+            description="Grants at most, about 1 KB of memory each. Beyond it no new grant is "
+            "made; those that are there go on and are renewed.",
+        ),
+    ] = 1_000_000
+    max_users_per_address: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=100_000,
+            description="Users with a grant at one address, beyond which it looks like a gateway: "
+            "a warning in the log, and a finding of popgate doctor. 0: not watched.",
+        ),
+    ] = 9
+    max_grants_per_user: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=100_000,
+            description="Addresses of one user, with a grant or a login in the last hour, beyond "
+            "which the password looks stolen: a warning and a finding too. 0: not watched.",
+        ),
+    ] = 100
+    refuse_beyond: Annotated[
+        tuple[OptionalLimit, ...],
+        Meta(
+            description="Which of max_users_per_address and max_grants_per_user refuse: what is "
+            "beyond earns no grant then. None: they warn."
+        ),
+    ] = ()
     ipv6_prefix: Annotated[
         int,
         Meta(

@@ -103,6 +103,8 @@ CATALOGUE: Mapping[str, Kind] = {
     "logins-refused": _warning("nobody earns a grant"),
     "logins-some-refused": _note("these users have no grant"),
     "gateway": _warning("one login opens the relay to everybody behind that address"),
+    "user-everywhere": _warning("a stolen password opens the relay to whoever has it"),
+    "grants-full": _error("a login that has no grant yet earns none"),
     "clock-ahead": _warning("stamps of the future are taken for now: windows end too late"),
     "log-timezone": _error("grants begin at another time than the login, or are over at once"),
     # Service

@@ -24,9 +24,6 @@ STALE = timedelta(days=3)
 AHEAD = timedelta(minutes=1)
 """Stamps further ahead are taken for now by the reader (reading/timestamps.py)."""
 
-MANY = 10
-"""Users at one address from which on it looks like a gateway: a household has fewer."""
-
 _QUARTER = 15 * 60.0
 _NEAR = 10.0
 _LARGEST = 14.5 * 3600
@@ -170,8 +167,9 @@ def gateways(
     for login in logins:
         if login.address and policy.refused_address(login.address) is None:
             at.setdefault(policy.subject(login.address), set()).add(login.user or "?")
+    most = policy.max_users_per_address
     for address, names in sorted(at.items()):
-        if len(names) < MANY:
+        if not most or len(names) <= most:
             continue
         shown = ", ".join(printable(name) for name in sorted(names)[:_SHOWN])
         networks = json.dumps([*excluded, _network(address)])

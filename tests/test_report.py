@@ -165,7 +165,7 @@ def test_root_writes_where_popgates_user_may_not(site: Popgate, tmp_path: Path) 
     for path in (site.maps.parent, *site.maps.parent.rglob("*")):
         os.chown(path, 65534, 65534)
     for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == 0 and folder.name.startswith(("pytest-", tmp_path.name)):
+        if folder.stat().st_uid == 0 and folder.name.startswith(("pytest-", "popen-", tmp_path.name)):
             folder.chmod(0o755)
     private = tmp_path / "private"
     private.mkdir(mode=0o700)

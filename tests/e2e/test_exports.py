@@ -373,7 +373,7 @@ class TestService:
             file.write(line)
             file.write(line.replace("pop3-login: Login", "pop3-login: Unrelated"))
         wait_for("the address", lambda: GRANTED in granted.read_text(), 5)
-        assert GRANTED in hosts.read_text()
+        wait_for("the address", lambda: GRANTED in hosts.read_text(), 5)
         assert popgate.command("revoke", GRANTED).returncode == 0
         wait_for("its end", lambda: GRANTED not in granted.read_text(), 5)
         assert GRANTED not in hosts.read_text()

@@ -164,8 +164,9 @@ def test_root_writes_where_popgates_user_may_not(site: Popgate, tmp_path: Path) 
     program, places = open_python()
     for path in (site.maps.parent, *site.maps.parent.rglob("*")):
         os.chown(path, 65534, 65534)
+    ours = ("pytest-", "popen-", tmp_path.name)
     for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == 0 and folder.name.startswith(("pytest-", "popen-", tmp_path.name)):
+        if folder.stat().st_uid == 0 and folder.name.startswith(ours):
             folder.chmod(0o755)
     private = tmp_path / "private"
     private.mkdir(mode=0o700)

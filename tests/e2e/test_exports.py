@@ -376,7 +376,7 @@ class TestService:
         wait_for("the address", lambda: GRANTED in hosts.read_text(), 5)
         assert popgate.command("revoke", GRANTED).returncode == 0
         wait_for("its end", lambda: GRANTED not in granted.read_text(), 5)
-        assert GRANTED not in hosts.read_text()
+        wait_for("its end", lambda: GRANTED not in hosts.read_text(), 5)
 
     def test_a_change_of_the_trusted_list_is_exported(
         self, popgate: Popgate, tmp_path: Path

@@ -28,6 +28,7 @@ def mounting() -> None:
     require(mounting_unavailable())
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("full", ["state", "maps", "state and maps"])
 def test_a_full_disk(host: Host, full: str, outcome: Outcome) -> None:
     places = {"state": host.state, "maps": host.maps}

@@ -14,6 +14,7 @@ from tests.torture.site import CrashSite
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.fault,
+    pytest.mark.torture,
     pytest.mark.usefixtures("servers_allowed"),
 ]
 

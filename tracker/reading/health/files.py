@@ -1,16 +1,15 @@
 """Owners and modes, room on the disk and git's word on the maps folder: looked at, not touched.
 
 git is asked as the owner of the folder alone: a repository's own settings can name programs, and
-root must not run those (git-config(1), core.fsmonitor). `--no-optional-locks`: it writes nothing.
+root must not run those (git-config(1), core.fsmonitor). It takes no optional locks, so it writes
+nothing.
 """
 
 from __future__ import annotations
 
 import os
 import pwd
-import shutil
 import stat
-import subprocess
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,8 +18,9 @@ from tracker.errors import AuditError
 from tracker.facts import Files, History, Place, Room
 from tracker.settings import Settings
 from tracker.standing import watched
+from tracker.writing.git import Git
 
-_SECONDS = 5
+_SECONDS = 5.0
 _MOST = 64
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -75,27 +75,10 @@ def history(maps: Path) -> History | None:
     """What git says of the folder; None where there is no history. Raises AuditError."""
     if not (maps / ".git").is_dir():
         return None
-    git = shutil.which("git")
-    if git is None:
-        raise AuditError("git is not installed")
     if maps.stat().st_uid != os.geteuid():
         raise AuditError("only the owner of the folder may ask git")
-    argv = [git, "--no-optional-locks", "-C", str(maps), "status", "--porcelain", "-z"]
-    try:
-        done = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_SECONDS,
-            check=False,
-            env={**os.environ, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"},
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise AuditError(f"git -C {maps} status: {error}") from error
-    if done.returncode != 0:
-        words = done.stderr.decode("utf-8", "replace").strip().partition("\n")[0]
-        raise AuditError(f"git -C {maps} status: {words or f'exit code {done.returncode}'}")
-    names = [entry[3:] for entry in done.stdout.decode("utf-8", "replace").split("\0") if entry]
+    _, said = Git(maps).run("status", "--porcelain", "-z", patience=_SECONDS)
+    names = [entry[3:] for entry in said.split("\0") if entry]
     return History(
         {name: _written(maps / name) or _written(maps) or _LONG_AGO for name in names[:_MOST]},
         _written(maps / ".git/index.lock"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 
 import pytest
@@ -16,6 +17,10 @@ from tests.torture.faults import (
     remount,
     small_disk,
 )
+from tracker.errors import PostfixError
+from tracker.settings import PostfixSettings
+from tracker.writing.postfix import Postfix
+from tracker.writing.publish import Publisher
 
 pytestmark = [pytest.mark.e2e, pytest.mark.fault]
 
@@ -28,7 +33,6 @@ def mounting() -> None:
     require(mounting_unavailable())
 
 
-@pytest.mark.torture
 @pytest.mark.parametrize("full", ["state", "maps", "state and maps"])
 def test_a_full_disk(host: Host, full: str, outcome: Outcome) -> None:
     places = {"state": host.state, "maps": host.maps}
@@ -52,13 +56,35 @@ def test_a_full_disk(host: Host, full: str, outcome: Outcome) -> None:
     outcome(f"disk full: {full}", recovery=recovery)
 
 
+def test_room_for_a_part_of_a_write_keeps_no_right_from_ending(
+    host: Host, outcome: Outcome
+) -> None:
+    """One page is free, and LMDB says "Input/output error" of a write that stopped half-way."""
+    postfix = Postfix(PostfixSettings(config_directory=str(host.popgate.postfix)))
+    table = f"lmdb:{host.maps}/pop_before_smtp"
+    with small_disk(host.maps, "4m"):
+        publisher = Publisher(host.maps, postfix, "lmdb", 0, opens=True)
+        publisher.prepare()
+        publisher.match({OVER: 1, STAYS: 4_000_000_000})
+        ballast = fill(host.maps)
+        os.truncate(ballast, ballast.stat().st_size - os.sysconf("SC_PAGESIZE"))
+        with pytest.raises(PostfixError, match="Input/output error"):
+            postfix.delete(table, [OVER])
+        assert publisher.end_over(10) == [OVER]
+        assert postfix.read(table).keys() == {STAYS}
+    outcome("disk full but for a page: maps")
+
+
 def test_maps_on_a_file_system_that_can_only_be_read(host: Host, outcome: Outcome) -> None:
     with small_disk(host.maps, "4m"), host.at_work():
         host.login(STAYS)
         host.holds(STAYS)
         remount(host.maps, "ro")
         host.login(LATER)
-        assert "Read-only file system" in host.says("event=failed")
+        # A commit may have failed before: it ends no step, and nothing recovers from it.
+        line = host.says("/pop_before_smtp: ")
+        assert line.startswith("event=failed")
+        assert "Read-only file system" in line
         remount(host.maps, "rw")
         recovery = host.holds(STAYS, LATER)
         host.says("event=recovered")

@@ -14,7 +14,9 @@ from pathlib import Path
 _SIZE = 256 * 1024
 """A deletion copies a page of 4 KiB for each level of the tree, and reuses them for the next."""
 
-_FULL = re.compile(r"No space left on device|[Qq]uota exceeded")
+_FULL = re.compile(r"No space left on device|[Qq]uota exceeded|Input/output error")
+"""What postmap says of a full disk; the last where there was room for a part of a write, which LMDB
+takes for a fault of the disk (mdb.c, mdb_page_flush: "short write, filesystem full?")."""
 
 
 class Reserve:

@@ -14,13 +14,12 @@ from tests.torture.site import CrashSite
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.fault,
-    pytest.mark.torture,
     pytest.mark.usefixtures("servers_allowed"),
 ]
 
 SLOW = """#!/bin/sh
 case "$*" in
-*-ir*)
+*" -ir "*)
     echo $$ > {folder}/pid
     mv {folder}/pid {folder}/waiting
     while ! test -e {folder}/go; do sleep 0.01; done

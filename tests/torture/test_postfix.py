@@ -59,7 +59,7 @@ def test_postmap_killed_at_each_of_its_changes_on_disk(host: Host, outcome: Outc
     while code:
         host.spoil(
             "postmap",
-            'case "$*" in *-ir*) exec strace -f -o /dev/null '
+            'case "$*" in *" -ir "*) exec strace -f -o /dev/null '
             f"-e trace={calls} -e inject={calls}:signal=KILL:when={number} "
             '/usr/sbin/postmap "$@";; esac\nexec /usr/sbin/postmap "$@"',
         )

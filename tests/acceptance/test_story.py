@@ -178,6 +178,15 @@ def test_the_doctor_finds_no_error(host: Mailhost, show: Show) -> None:
     show("doctor", ", ".join(f"{one['severity']} {one['code']}" for one in findings) or "well")
 
 
+def test_the_package_brings_what_the_report_and_prometheus_need(host: Mailhost) -> None:
+    done = host.machine.command("popgate", "report", "-o", "/root/report.html")
+    assert done.returncode == 0, done.stderr
+    done = host.machine.command("grep", "-c", "<svg", "/root/report.html")
+    assert done.returncode == 0, "a page without a chart"
+    path = "import sys; sys.path.insert(0, '/usr/lib/popgate'); import prometheus_client"
+    assert host.machine.command("python3", "-c", path).returncode == 0
+
+
 def test_grants_of_a_daemon_that_was_killed_end_on_time_by_the_timer(
     host: Mailhost, show: Show
 ) -> None:

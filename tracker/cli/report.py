@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 
     from tracker.deciding.health.catalogue import Diagnosis
 
+# The package's libraries lie in a folder that Python does not know; -I keeps out what lies in the
+# folder where root happens to be, which another may have put there.
+_SAME_POPGATE = """
+import os, sys
+sys.path[:] = sys.argv.pop(1).split(os.pathsep)
+from tracker.cli import main
+main()
+"""
+
 
 @click.command()
 @click.option(
@@ -108,7 +117,8 @@ def _made_as_owner(
     may not write where root wants the page."""
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "tracker", "report", "-o", "-"),
+            *(sys.executable, "-I", "-c", _SAME_POPGATE, os.pathsep.join(sys.path)),
+            *("report", "-o", "-"),
             *("--since", f"{length.total_seconds():.3f}s", "--config", str(config_file)),
             "--doctor" if doctor else "--no-doctor",
             *(f"--postfix-log={file}" for file in postfix_logs),

@@ -6,6 +6,9 @@
 # make deb    builds a Debian package in dist/
 # make torture  kills it hundreds of times, has each part of the system fail, rotates logs a thousand
 #               times each way, under load; prints what came of it; some minutes
+# make fuzz   looks for bytes that break the readers of logs, lists, questions and settings
+# make audit-deps  asks PyPI for known holes in the libraries that a release carries; make lock
+#               pins their newest versions
 
 PYTHON ?= python3
 
@@ -26,8 +29,11 @@ PREFIX ?= /opt/popgate
 BINDIR ?= /usr/local/bin
 LIBDIR ?= /usr/local/lib
 
+# Seconds that make fuzz gives each target.
+FUZZ_SECONDS ?= 120
+
 .PHONY: setup servers programs demo test acceptance torture lint bench docs clean deb install \
-    uninstall
+    uninstall fuzz lock audit-deps
 
 setup: $(VENV)/.made servers
 
@@ -71,6 +77,22 @@ uninstall:
 
 torture: setup
 	@$(BIN)/python -m pytest -m 'torture or fault'
+
+fuzz: $(VENV)/.made
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@for target in scanner trusted policy config; do \
+	    $(BIN)/python -m tests.fuzz $$target $(FUZZ_SECONDS) || exit 1; done
+
+$(VENV)/.release: $(VENV)/.made
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[release]'
+	@touch $@
+
+lock: $(VENV)/.release
+	@packaging/lock $(BIN)/uv
+
+# What cannot be asked about is a failure too.
+audit-deps: $(VENV)/.release
+	@$(BIN)/python -m pip_audit --strict --require-hashes --disable-pip --requirement requirements.lock
 
 lint: $(VENV)/.made
 	@$(BIN)/ruff check .

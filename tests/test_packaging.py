@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -50,6 +52,18 @@ def test_the_wheel_has_formats_and_templates_and_works_by_itself(tmp_path: Path)
     )
     assert done.returncode == 0, done.stderr
     assert "smtpd_relay_restrictions" in (tmp_path / "out/main.cf.snippet").read_text()
+
+
+def test_the_lock_pins_every_dependency_by_hash() -> None:
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    pinned = dict(
+        re.findall(r"^([a-z0-9-]+)==\S+ \\\n((?:    --hash=sha256:\S+.*\n)+)", lock, re.M)
+    )
+    assert len(pinned) == len(re.findall(r"^[a-z]", lock, re.M)), "a line without a hash"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {re.split("[>=<]", one)[0] for one in project["dependencies"]} <= pinned.keys()
+    for script in ("build-deb", "install"):
+        assert "--require-hashes" in (ROOT / "packaging" / script).read_text(encoding="utf-8")
 
 
 @pytest.fixture

@@ -212,6 +212,20 @@ def test_no_text_is_a_traceback(text: str) -> None:
         config.parse(text, "popgate.toml")
 
 
+def test_a_fault_is_one_line_for_a_terminal_whatever_stands_in_the_file() -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.parse('[log]\n"a\\nb" = 1\n"\\u001b[31m" = 2\n["x\\ry"]\n', "popgate.toml")
+    assert len(caught.value.problems) == 3
+    assert all(problem.isprintable() for problem in caught.value.problems)
+
+
+def test_a_fault_shows_no_password_of_a_url() -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.parse('[audit]\npush_to = "x"\ncommit = "https://bob:hunter2@git.test/x"\n', "p")
+    assert "https://***@git.test/x" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_the_reference_is_the_one_in_docs() -> None:
     """`make docs` writes it anew."""
     assert (ROOT / "docs/configuration.md").read_text(encoding="utf-8") == config.reference()

@@ -57,6 +57,22 @@ def test_every_module_of_the_map_exists_and_every_module_is_on_it() -> None:
         assert any(file.name == name for file in SOURCES), name
 
 
+def test_every_test_that_the_threats_name_exists() -> None:
+    text = (ROOT / "docs/security.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[a-z0-9_/]+\.py)::([A-Za-z0-9_:]+)`", text)
+    assert len(named) > 30
+    for file, test in named:
+        within: ast.Module | ast.stmt = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+        for name in test.split("::"):
+            assert isinstance(within, (ast.Module, ast.ClassDef)), f"{file}::{test}"
+            found = [one for one in within.body if getattr(one, "name", None) == name]
+            assert found, f"{file}::{test}"
+            within = found[0]
+    rows = [line for line in text.splitlines() if line.startswith("| ") and line[2] != "-"]
+    for row in rows:
+        assert "::" in row or row.endswith("| test |"), row
+
+
 def test_deciding_does_no_io_and_knows_neither_of_the_others() -> None:
     pure = {"reading", "writing", "os", "subprocess", "pathlib", "sqlite3", "time", "logging", "io"}
     for file in (ROOT / "tracker/deciding").rglob("*.py"):

@@ -139,6 +139,34 @@ def test_too_many_addresses_are_taken_for_an_error(server: NameServer, asker: As
     assert "65 addresses" in (found.v4.trouble or "")
 
 
+def test_as_many_addresses_as_a_message_holds_are_an_error_too(
+    server: NameServer, asker: Asker
+) -> None:
+    """4,000 A records fill the 64 KiB of a message; what is trusted stays what was known."""
+    server.truncate = True
+    server.set(NAME, "A", "203.0.113.5", ttl=300)
+    resolver = asker.resolver(NAME, timeout=5)
+    resolver.look_up()
+    server.set(NAME, "A", *(f"198.51.{n // 250}.{n % 250}" for n in range(4000)))
+    resolver.look_all_up()
+    found = resolver.answers()[NAME]
+    assert found.v4.addresses == ("203.0.113.5",)
+    assert "4000 addresses" in (found.v4.trouble or "")
+
+
+def test_an_answer_that_changes_at_each_question_never_adds_up(
+    server: NameServer, asker: Asker
+) -> None:
+    """Whoever answers another address each time, with TTL 0, has one address trusted at a time."""
+    resolver = asker.resolver(NAME)
+    for number in range(5):
+        server.set(NAME, "A", f"203.0.113.{number}", ttl=0)
+        resolver.look_all_up()
+        found = resolver.answers()[NAME].v4
+        assert found.addresses == (f"203.0.113.{number}",)
+        assert seconds_left(found) > 20, "nor is it asked again before half a minute is over"
+
+
 def other_id(query: dns.message.QueryMessage) -> dns.message.Message:
     """As one who forges replies without having seen the question."""
     reply = dns.message.make_response(query)

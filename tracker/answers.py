@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from tracker.records import NameAnswers
+from tracker.regular import stage
 
 log = logging.getLogger("popgate")
 
@@ -36,12 +37,8 @@ def keep(directory: Path, answers: Mapping[str, NameAnswers]) -> None:
     """Replace the file. Where that fails it is said, and the old one stays."""
     file = directory / _NAME
     staged = file.with_name(f".{_NAME}.new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with open(os.open(staged, flags, 0o600), "wb") as text:
-            text.write(msgspec.json.encode(answers))
-            text.flush()
-            os.fsync(text.fileno())
+        stage(staged, msgspec.json.encode(answers), 0o600)
         os.replace(staged, file)
     except OSError as error:
         log.warning("event=unwritable file=%s error=%r", file, error.strerror)

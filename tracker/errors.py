@@ -4,10 +4,15 @@ An error's text is one line for an admin: what failed, where, and what to do now
 Exit codes: 0 done, 1 a finding, 2 usage or bad configuration, 3 a system part failed.
 """
 
+from tracker.texts import visible, without_secrets
+
 DONE = 0
 FINDING = 1
 USAGE = 2
 SYSTEM = 3
+
+_LONGEST = 2000
+"""Characters of a problem that are shown: a value of a setting may be of any length."""
 
 
 class PopgateError(Exception):
@@ -17,13 +22,14 @@ class PopgateError(Exception):
 
 
 class ConfigError(PopgateError):
-    """The configuration is wrong; `problems` holds one line for each fault found."""
+    """The configuration is wrong; `problems` holds one line for each fault found, whatever the file
+    holds: fit for a terminal, and without the passwords of URLs."""
 
     exit_code = USAGE
 
     def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+        self.problems = [visible(without_secrets(problem), _LONGEST) for problem in problems]
+        super().__init__("\n".join(self.problems))
 
 
 class FormatError(PopgateError):

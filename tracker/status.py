@@ -15,6 +15,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from tracker.regular import stage
+
 FILES = {"run": "status.json", "policy": "status-policy.json"}
 
 
@@ -40,7 +42,7 @@ def tell(directory: Path, command: str, status: Status) -> None:
     path = directory / FILES[command]
     beside = path.with_suffix(".new")
     with suppress(OSError):
-        beside.write_bytes(msgspec.json.format(msgspec.json.encode(status), indent=1))
+        stage(beside, msgspec.json.format(msgspec.json.encode(status), indent=1), 0o600)
         os.replace(beside, path)
 
 

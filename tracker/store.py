@@ -16,6 +16,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -62,6 +63,7 @@ _GRANTS = (
 _VITAL = ("meta", "grants", "ended", "positions", "cursors", "memory")
 """The tables without which grants cannot be known."""
 _LOCK_TIMEOUT = 60.0
+_LOCK_FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _ENDED_KEPT = 60.0
 _AGAIN = "popgate goes on by itself then"
 _ADVICE = {
@@ -86,7 +88,8 @@ class Store:
         self._replaced = False
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            _close_to_others(directory)
+            self._lock = os.open(directory / "lock", _LOCK_FILE, 0o600)
             # Postfix's commands keep it too: one that outlives a killed popgate is waited for.
             os.set_inheritable(self._lock, True)
         except OSError as error:
@@ -100,6 +103,8 @@ class Store:
             raise
 
     def _open(self) -> None:
+        if self._file.is_symlink():
+            raise StoreError(f"{self._file}: is a link: put the database itself there")
         try:
             # One thread at a time uses it, but not always the same one.
             self._db = sqlite3.connect(
@@ -266,7 +271,12 @@ class Store:
     def claim(self) -> int | None:
         """Be the one that follows the log: None when this process now is, else who does (0: a
         process that has not said its pid yet)."""
-        file = os.open(self._directory / "alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            file = os.open(self._directory / "alive", _LOCK_FILE, 0o600)
+        except OSError as error:
+            raise StoreError(
+                f"{self._directory}/alive: cannot be opened: {error.strerror}"
+            ) from error
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -494,11 +504,23 @@ class Store:
         )
 
 
+def _close_to_others(directory: Path) -> None:
+    """Who can write into the folder grants what he likes. Raises StoreError, OSError."""
+    found = directory.stat()
+    if found.st_uid not in (0, os.geteuid()):
+        raise StoreError(
+            f"{directory}: belongs to user {found.st_uid}, popgate runs as {os.geteuid()}: "
+            "run it as that user, or give the folder to this one"
+        )
+    if found.st_mode & 0o022 and found.st_uid == os.geteuid():
+        directory.chmod(stat.S_IMODE(found.st_mode) & ~0o022)
+
+
 def running(directory: Path) -> int | None:
     """The pid of the popgate that follows the log with its state in that folder (0: it has not said
     its pid yet); None when none does, or it is not for us to see. Makes nothing."""
     try:
-        file = os.open(directory / "alive", os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(directory / "alive", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
     try:

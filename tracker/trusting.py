@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tracker import regular
 from tracker.answers import remembered
 from tracker.deciding import trusted
 from tracker.deciding.names import UNKNOWN, Known, NamePolicy, known
@@ -148,8 +149,7 @@ def read_text(file: Path) -> str:
     """The file's text, nothing where it is missing. Raises TrustedError."""
     try:
         # No newline is translated: what an edit does not touch stays as it is, to the byte.
-        with file.open(encoding="utf-8", newline="") as opened:
-            return opened.read()
+        return regular.read_text(file, newline="")
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:

@@ -192,7 +192,7 @@ def test_owners_and_modes(site: Site) -> None:
     site.popgate.trusted.write_text("")
     maps.chmod(0o755)
     (maps / "pop_before_smtp.lmdb").chmod(0o644)
-    os.chown(maps / "trusted.cidr", 65534, 65534)
+    os.chown(maps / "blacklist.txt", 65534, 65534)
     config.chmod(0o666)
     os.chown(site.popgate.trusted, 65534, 65534)
     found = site.findings()
@@ -200,7 +200,7 @@ def test_owners_and_modes(site: Site) -> None:
         ("open-to-others", str(maps)),
         ("open-to-others", str(maps / "pop_before_smtp.lmdb")),
         ("open-to-others", str(config)),
-        ("wrong-owner", str(maps / "trusted.cidr")),
+        ("wrong-owner", str(maps / "blacklist.txt")),
         ("wrong-owner", str(site.popgate.trusted)),
     }
     for one in found:

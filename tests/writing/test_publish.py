@@ -268,15 +268,6 @@ class TestAnAccessTable:
         assert site.publisher.reload_due() is not None
 
 
-def test_a_link_in_place_of_a_staged_file_is_not_followed(site: Site, tmp_path: Path) -> None:
-    victim = tmp_path / "victim"
-    victim.write_text("precious")
-    (site.folder / ".trusted.cidr.new").symlink_to(victim)
-    with pytest.raises(PublishError, match="cannot be written"):
-        site.publisher.put_text(Table("trusted.cidr", "cidr", "203.0.113.0/24 OK\n"))
-    assert victim.read_text() == "precious"
-
-
 def test_when_postmap_fails_the_table_stays_and_the_next_call_repairs(lmdb: Site) -> None:
     lmdb.publisher.match({"203.0.113.5": 100})
     real, lmdb.postfix._path = lmdb.postfix._path, "/nonexistent"

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from tracker.addresses import IPNetwork, canonical, network
 from tracker.errors import AddressError, ListError
 from tracker.records import ListEntry, Row
+from tracker.texts import visible
 
 _LABEL = re.compile(r"[^\W_](?:[\w-]{0,61}\w)?|_[\w-]{0,62}")
 
@@ -33,7 +34,7 @@ def parse(text: str, where: str) -> list[ListEntry]:
         try:
             found.append(entry(written, f"{where}:{number}"))
         except ListError as error:
-            problems.append(f"{where}:{number}: {error}")
+            problems.append(f"{where}:{number}: {visible(str(error), 1000)}")
     if problems:
         raise ListError("\n".join(problems))
     return found

@@ -18,6 +18,7 @@ from tracker.deciding.entries import spans_or_name
 from tracker.deciding.names import UNKNOWN, Known
 from tracker.deciding.spans import FirstMatch, Span, blocks, merged
 from tracker.errors import TrustedError
+from tracker.texts import visible
 
 
 class Entry(Struct, frozen=True, gc=False):
@@ -135,7 +136,7 @@ def parse(text: str, where: str) -> TrustedList:
         try:
             entries.append(parse_entry(written, note.strip(), number))
         except ValueError as error:
-            problems.append(f"{where}:{number}: {written!r}: {error}")
+            problems.append(f"{where}:{number}: {written!r}: {visible(str(error), 1000)}")
     if problems:
         raise TrustedError("\n".join(problems))
     return TrustedList(entries)

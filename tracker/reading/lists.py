@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from tracker import regular
 from tracker.deciding import lists
 from tracker.errors import ListError
 from tracker.records import ListEntry
@@ -40,7 +41,7 @@ def read(
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return regular.read_text(file)
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:

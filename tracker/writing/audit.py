@@ -16,8 +16,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tracker.errors import AuditError
+from tracker.errors import AuditError, PublishError
 from tracker.writing import gitlocks
+from tracker.writing.files import put
 from tracker.writing.git import Git
 
 _IGNORED = "*.lmdb\n*.db\n.*.new\n.*.new.lmdb\n.reload\n.reserve\n"
@@ -126,10 +127,11 @@ class History:
                     # Others may read the folder of the exports, and none of what stood there once.
                     git.chmod(0o700)
                 self._made = True
-            if not ignore.exists() or ignore.read_text() != _IGNORED:
-                ignore.write_text(_IGNORED)
+            put(ignore, _IGNORED, 0o600)
         except OSError as error:
             raise AuditError(f"{error.filename}: cannot be written: {error.strerror}") from error
+        except PublishError as error:
+            raise AuditError(str(error)) from error
 
     def _identified(self) -> list[str]:
         if self._identity is None:

@@ -1,6 +1,7 @@
 """A text put in its place: written beside, checked there, synced, renamed; only where it differs.
 
-A failure leaves what stood there. A link in the place of the staged file is not followed.
+A failure leaves what stood there. A link, a second name of somebody's file or a pipe in the place
+of the text or of the staged file is replaced, and neither followed nor written to.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tracker.errors import PublishError
+from tracker.regular import is_own, stage
 
 log = logging.getLogger("popgate")
 
@@ -21,7 +23,9 @@ def put(path: Path, text: str, mode: int, check: Callable[[Path], object] | None
     `check` reads the staged file and raises what is wrong with it. Raises PublishError.
     """
     try:
-        if path.read_text(encoding="utf-8") == text:
+        if not is_own(path):
+            log.warning("event=not_ours file=%s action=replaced", path)
+        elif is_own(path, mode) and path.read_text(encoding="utf-8") == text:
             return False
     except FileNotFoundError:
         pass
@@ -40,13 +44,8 @@ def put(path: Path, text: str, mode: int, check: Callable[[Path], object] | None
 
 def _stage(path: Path, text: str, mode: int) -> Path:
     staged = path.with_name(f".{path.name}.new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with open(os.open(staged, flags, mode), "w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), mode)  # whatever the umask
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        stage(staged, text.encode(), mode)
     except OSError as error:
         raise PublishError(
             f"{staged}: cannot be written: {error.strerror}; {path.name} stays as it was"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from tracker.errors import AuditError
+from tracker.texts import without_secrets
 
 _TIMEOUT = 20.0
 _ENVIRONMENT = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
@@ -120,7 +121,8 @@ class Git:
         return [program, "-C", str(self._directory), *arguments]
 
     def _command_line(self, arguments: Sequence[str]) -> str:
-        return f"git -C {self._directory} {' '.join(arguments)}"
+        """The command as it may be shown: a remote can be a URL with a password."""
+        return without_secrets(f"git -C {self._directory} {' '.join(arguments)}")
 
 
 def _idly() -> list[str]:
@@ -137,5 +139,5 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _words(said: bytes, code: int) -> str:
-    lines = said.decode("utf-8", "backslashreplace").splitlines()
+    lines = without_secrets(said.decode("utf-8", "backslashreplace")).splitlines()
     return "; ".join(lines[:_WORDS]) or f"exit code {code}"

@@ -3,8 +3,9 @@
 Stage, check, swap, tell, undo: a text is written beside its place, read by Postfix there without a
 word of complaint, synced and renamed; a failure leaves the last good one. An lmdb table is changed
 in place by postmap, which running smtpd processes see at their next command; it is rebuilt beside
-and renamed only when it is missing or cannot be read. A cidr table is read once per process, so a
-change there needs a reload: at once for the first, then at most one per `min_reload_interval`.
+and renamed only when it is missing, cannot be read, or is a link to another file. A cidr table is
+read once per process, so a change there needs a reload: at once for the first, then at most one per
+`min_reload_interval`.
 
 Who can write into the folder commands the mail, and who can read it can hold a lock that stops
 expiry: it is made with mode 0700, and a folder of somebody else's is refused.
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from tracker.errors import PostfixError, PostfixTimeoutError, PublishError
 from tracker.records import AccessTable, Table
+from tracker.regular import is_own, read_text, stage
 from tracker.settings import PostfixSettings
 from tracker.writing.files import put, sync
 from tracker.writing.parameters import GRANT_FILES, SENDER_TABLES, GrantTableType
@@ -135,6 +137,8 @@ class Publisher:
         self._live = live
         differed = live != wanted
         self.renew(wanted)
+        if not self._untouched():
+            self._rebuild(self._live)
         return differed
 
     def update(self, wanted: Mapping[str, int | None]) -> None:
@@ -226,9 +230,9 @@ class Publisher:
 
     def _put_indexed(self, name: str, wanted: Mapping[str, str]) -> bool:
         live = self._read_indexed(name)
-        if live == wanted:
+        if live == wanted and _ours(self._directory / f"{name}.lmdb"):
             return False
-        if live is None:
+        if live is None or not _ours(self._directory / f"{name}.lmdb"):
             self._build(name, wanted)
         else:
             self._postfix.replace(f"lmdb:{self._directory / name}", wanted)
@@ -262,11 +266,17 @@ class Publisher:
             self._reload_mark.unlink()
         return done
 
+    def _untouched(self) -> bool:
+        """Whether the grant table is a file of ours alone: what somebody linked here is not written
+        to."""
+        return _ours(self.table)
+
     def _want_reload(self) -> None:
         """Before the change that needs it: what is marked for nothing costs a reload."""
         self._reload_wanted = True
         try:
-            self._reload_mark.touch(mode=0o600)
+            if not _ours(self._reload_mark):
+                stage(self._reload_mark, b"", 0o600)
         except OSError as error:
             raise PublishError(
                 f"{self._reload_mark}: cannot be written: {error.strerror}; the tables stay"
@@ -275,6 +285,12 @@ class Publisher:
     def _apply(self, put: Mapping[str, int], gone: Iterable[str]) -> None:
         gone = set(gone)
         if not put and not gone:
+            return
+        if not self._untouched():
+            after = {key: end for key, end in self._live.items() if key not in gone} | {**put}
+            self._rebuild(after)
+            self._moved |= after.keys() ^ self._live.keys()
+            self._live = after
             return
         moved = {key for key in gone if key in self._live}
         moved.update(key for key in put if key not in self._live)
@@ -309,7 +325,7 @@ class Publisher:
     def _read_indexed(self, name: str) -> dict[str, str] | None:
         """What an lmdb table holds; None when it is missing or damaged."""
         table = f"lmdb:{self._directory / name}"
-        if not (self._directory / f"{name}.lmdb").exists():
+        if not (self._directory / f"{name}.lmdb").is_file():
             return None
         try:
             return self._postfix.read(table)
@@ -321,10 +337,10 @@ class Publisher:
 
     def _read_cidr(self) -> dict[str, int] | None:
         path = self._directory / GRANT_FILES["cidr"]
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
+        if not path.is_file():
             return None
+        try:
+            lines = read_text(path).splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise PublishError(f"{path}: cannot be read: {error}") from error
         pairs = (line.partition(" ") for line in lines if line and not line.startswith("#"))
@@ -354,10 +370,18 @@ class Publisher:
             raise PublishError(f"{place}: cannot be made: {error.strerror}") from error
 
 
+def _ours(path: Path) -> bool:
+    """Whether a file of ours alone stands there."""
+    try:
+        return is_own(path)
+    except FileNotFoundError:
+        return False
+
+
 def _text(path: Path) -> str | None:
     """What stands there; None where nothing that can be read does."""
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path)
     except (OSError, UnicodeDecodeError):
         return None
 

@@ -46,7 +46,7 @@ from tracker.writing.postfix import Postfix
 _T = TypeVar("_T")
 _OWN = re.compile(
     r"\bpopgate (?:config|doctor|expire|explain|install|list|once|revoke|status|trust)\b"
-    r"[^;&|'>]*?(\s*)(?=[;&|'>]|$)"
+    r"[^;&|'>]*?(\s*)(?=(?:--[a-z]+ )?[;&|'>]|$)"
 )
 
 _PATIENCE = Duration(seconds=3)

@@ -35,12 +35,13 @@ def read_text(path: Path, newline: str | None = None) -> str:
         return file.read()
 
 
-def stage(path: Path, content: bytes, mode: int) -> None:
-    """Make the file anew, with that content, synced. Raises OSError."""
+def stage(path: Path, content: bytes, mode: int, *, synced: bool = True) -> None:
+    """Make the file anew, with that content, on disk too where it has to be. Raises OSError."""
     path.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with open(os.open(path, flags, mode), "wb") as file:
         os.fchmod(file.fileno(), mode)  # whatever the umask
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        if synced:
+            os.fsync(file.fileno())

@@ -140,7 +140,8 @@ class _Visit:
     def _units(self) -> None:
         units = self._try("systemd", upkeep.units)
         lines, unread = upkeep.crontabs()
-        self._upkeep = Upkeep(units=units, crontab=lines, crontab_unseen=unread)
+        asked = upkeep.reload_asked(self._settings.postfix.reload_request)
+        self._upkeep = Upkeep(units=units, crontab=lines, crontab_unseen=unread, reload_asked=asked)
 
     def _files(self) -> Files:
         seen = files.files(self._settings, self._file)
@@ -167,6 +168,7 @@ class _Visit:
             pid=state.pid,
             read_until=state.read_until,
             newest=state.newest,
+            expired=state.expired,
             state=state.state,
         )
         self._add(judge_upkeep.upkeep(self._upkeep, utc_now()))

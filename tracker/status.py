@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from tracker.regular import stage
+from tracker.regular import read_bytes, stage
 
 FILES = {"run": "status.json", "policy": "status-policy.json"}
 _EXPIRED = "expired"
@@ -51,7 +51,7 @@ def tell(directory: Path, command: str, status: Status) -> None:
 def told(directory: Path, command: str) -> Status | None:
     """What that command last told; None where nothing can be read."""
     try:
-        return msgspec.json.decode((directory / FILES[command]).read_bytes(), type=Status)
+        return msgspec.json.decode(read_bytes(directory / FILES[command]), type=Status)
     except (OSError, msgspec.MsgspecError):
         return None
 

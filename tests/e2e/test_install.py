@@ -237,6 +237,29 @@ def test_lists_in_master_cf_and_the_admins_submission_port(
     assert host.files() == host.before
 
 
+SECOND = "[2001:db8::1]:25 inet n - n - - smtpd"
+
+
+def test_each_smtpd_of_port_25_is_asked(folder: Path, wire: Wire, stack: ExitStack) -> None:
+    host = Host(folder, wire, stack, services=f"{SECOND}\n", extra={"inet_interfaces": wire.host})
+    said = host.does("install").splitlines()
+    for smtpd in ("smtp/inet", "[2001:db8::1]:25/inet"):
+        asked = [line for line in said if line.startswith(f"asked: {smtpd}: a granted address")]
+        assert [line for line in asked if ": 250 " in line], said
+
+
+def test_a_second_smtpd_that_relays_for_everybody_is_found(
+    folder: Path, wire: Wire, stack: ExitStack
+) -> None:
+    everybody = "check_sender_access,static:OK,reject_unauth_destination"
+    services = f"{SECOND} -o smtpd_relay_restrictions={everybody}\n"
+    host = Host(folder, wire, stack, services=services, extra={"inet_interfaces": wire.host})
+    refused = host.run("install")
+    assert refused.returncode != 0
+    assert "[2001:db8::1]:25/inet: this Postfix relays for strangers already" in refused.stderr
+    assert host.files() == host.before
+
+
 POSTSCREEN = """
 postscreen_greet_wait = 1s
 postscreen_access_list = permit_mynetworks

@@ -375,7 +375,7 @@ def test_an_install_that_is_killed_while_it_tries_leaves_nothing_that_others_cou
     found: list[Path] = []
 
     def started() -> bool:
-        found[:] = [one for one in temporary.glob(pattern) if (one / "private/real").exists()]
+        found[:] = [one for one in temporary.glob(pattern) if (one / "private/real-1").exists()]
         return bool(found)
 
     temporary = Path(tempfile.gettempdir())
@@ -385,7 +385,7 @@ def test_an_install_that_is_killed_while_it_tries_leaves_nothing_that_others_cou
     pid = int((found[0] / "pid/master.pid").read_text())
     try:
         assert b"-e\x00240\x00" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        speak = f"import socket; socket.socket(1).connect({str(found[0] / 'private/real')!r})"
+        speak = f"import socket; socket.socket(1).connect({str(found[0] / 'private/real-1')!r})"
         done = subprocess.run(
             ["/usr/bin/env", "python3", "-c", speak],
             user="nobody",

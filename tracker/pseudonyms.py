@@ -18,6 +18,7 @@ from msgspec import structs
 
 from tracker.errors import StoreError
 from tracker.records import Change, Grant
+from tracker.regular import read_bytes
 from tracker.settings import Settings
 
 KEY_FILE = "users.key"
@@ -64,7 +65,7 @@ def names(settings: Settings, *, make: bool = False) -> Names:
     try:
         if make:
             _make(file)
-        key = file.read_bytes()
+        key = read_bytes(file)
     except FileNotFoundError:
         return Names(secrets.token_bytes(_BYTES))
     except OSError as error:

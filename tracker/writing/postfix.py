@@ -19,6 +19,7 @@ from pathlib import Path
 from tracker.deciding.services import met, port_25
 from tracker.errors import PostfixError, PostfixTimeoutError
 from tracker.records import MailService, PostfixSetup
+from tracker.regular import stage
 from tracker.settings import PostfixSettings
 from tracker.writing.request import ask
 
@@ -173,7 +174,7 @@ class Postfix:
         source = Path(table.partition(":")[2])
         try:
             lines = "".join(f"{key} {value}\n" for key, value in entries.items())
-            source.write_text(lines, encoding="utf-8")
+            stage(source, lines.encode(), 0o600, synced=False)
             os.utime(source, (0, 0))
             self._run(["postmap", *self._config, table])
         except OSError as error:

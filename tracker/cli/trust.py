@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tracker.cli.common import config_option, json_option, print_json, settings_of
+from tracker.cli.doubts import say
 from tracker.cli.trust_edit import add, edit, move, remove
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-    from tracker.deciding.findings import Finding
     from tracker.deciding.names import Known
     from tracker.deciding.trusted import Entry, TrustedList
     from tracker.settings import Settings
@@ -133,16 +133,6 @@ def check(config_file: Path, as_json: bool) -> None:
         )
     if found:
         raise click.exceptions.Exit(FINDING)
-
-
-def say(file: Path, found: Iterable[Finding]) -> list[str]:
-    """A line for each finding."""
-    return [
-        f"{file}:{one.line}: {one.entry}: {one.kind}: {one.text}"
-        if one.line
-        else f"{file}: {one.kind}: {one.text}"
-        for one in found
-    ]
 
 
 def _looked_up(settings: Settings, listed: TrustedList) -> Mapping[str, Known]:

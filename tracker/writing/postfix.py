@@ -13,9 +13,10 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from tracker.deciding.services import met, port_25
 from tracker.errors import PostfixError, PostfixTimeoutError
 from tracker.records import MailService, PostfixSetup
 from tracker.regular import stage
@@ -58,27 +59,17 @@ class Postfix:
         return frozenset(self._run(["postconf", *self._config, "-m"], strict=False).split())
 
     def parameters(self, names: Iterable[str]) -> dict[str, str]:
-        """The values of main.cf parameters, expanded, as smtpd on port 25 has them: what master.cf
-        says for that service counts."""
+        """The values of main.cf parameters, expanded, as the smtpd that strangers come to has them:
+        what master.cf says for that service counts; of several, the first."""
         values = self._in_main(names)
-        for name, parameter, value in self._overrides():
-            if name.rpartition(":")[2] in ("smtp", "25") and parameter in values:
-                values[parameter] = value
-        return values
+        return next((_own(values, one) for one in port_25(self._master("-xP"))), values)
 
     def services(self, names: Iterable[str]) -> dict[str, dict[str, str]]:
-        """The services of master.cf that are smtpd on the network, by name (`smtp`, `submission`,
+        """The services on the network where clients meet an smtpd, by name (`smtp`, `submission`,
         `127.0.0.1:10025`), each with the values that these parameters have for it."""
-        main = self._in_main(names)
-        found: dict[str, dict[str, str]] = {}
-        for line in self._run(["postconf", *self._config, "-M"], strict=False).splitlines():
-            words = line.split()
-            if len(words) > 7 and words[1] == "inet" and words[7] in ("smtpd", "postscreen"):
-                found[words[0]] = dict(main)
-        for name, parameter, value in self._overrides():
-            if name in found and parameter in main:
-                found[name][parameter] = value
-        return found
+        main, services = self._in_main(names), self._master("-xP")
+        found = {one.name: met(one, services) for one in services}
+        return {name: _own(main, smtpd) for name, smtpd in found.items() if smtpd is not None}
 
     def _in_main(self, names: Iterable[str]) -> dict[str, str]:
         wanted = tuple(names)
@@ -87,13 +78,19 @@ class Postfix:
             raise PostfixError(f"postconf -xh: {len(lines)} values for {len(wanted)} parameters")
         return dict(zip(wanted, lines, strict=True))
 
-    def _overrides(self) -> Iterator[tuple[str, str, str]]:
-        """What master.cf sets for services on the network: service, parameter, value."""
-        for line in self._run(["postconf", *self._config, "-xP"], strict=False).splitlines():
-            service, _, value = line.partition(" = ")
-            name, kind, parameter = (*service.split("/"), "", "")[:3]
-            if kind == "inet":
-                yield name, parameter, value.strip()
+    def _master(self, options: str) -> tuple[MailService, ...]:
+        """What master.cf says. `options`: how postconf is asked for those of the services, -P as
+        written or -xP expanded."""
+        own: dict[str, dict[str, str]] = {}
+        for line in self._ask(options)[0].splitlines():
+            place, _, value = line.partition(" =")
+            service, _, name = place.rpartition("/")
+            own.setdefault(service, {})[name] = value.strip()
+        services = []
+        for line in self._ask("-M")[0].splitlines():
+            name, kind, _, _, chroot, _, _, command = line.split()[:8]
+            services.append(MailService(name, kind, chroot, command, own.get(f"{name}/{kind}", {})))
+        return tuple(services)
 
     def folder(self) -> Path:
         """Where its main.cf and master.cf are."""
@@ -114,20 +111,10 @@ class Postfix:
             *(one.replace("=", " = ", 1) for one in _UNUSED.findall(said)),
         ]
         main = {name: value for name, _, value in (line.partition(" =") for line in lines)}
-        options: dict[str, dict[str, str]] = {}
-        for line in self._ask("-P")[0].splitlines():
-            place, _, value = line.partition(" =")
-            service, _, name = place.rpartition("/")
-            options.setdefault(service, {})[name] = value.strip()
-        services = []
-        for line in self._ask("-M")[0].splitlines():
-            name, kind, _, _, chroot, _, _, command = line.split()[:8]
-            own = options.get(f"{name}/{kind}", {})
-            services.append(MailService(name, kind, chroot, command, own))
         values = self._ask("-xh", *_VALUES)[0].splitlines()
         return PostfixSetup(
             {name: value.strip() for name, value in main.items()},
-            tuple(services),
+            self._master("-P"),
             dict(zip(_VALUES, values, strict=True)),
             frozenset(self._ask("-a")[0].split()),
         )
@@ -311,3 +298,8 @@ class Postfix:
             ) from error
         except OSError as error:
             raise PostfixError(f"{shown}: cannot be run: {error}") from error
+
+
+def _own(main: Mapping[str, str], smtpd: MailService) -> dict[str, str]:
+    """The values of main.cf as this service has them."""
+    return {name: smtpd.options.get(name, value) for name, value in main.items()}

@@ -16,13 +16,13 @@ from pathlib import Path
 
 from tracker.errors import AuditError
 from tracker.facts import Files, History, Place, Room
+from tracker.records import NEVER
 from tracker.settings import Settings
 from tracker.standing import watched
 from tracker.writing.git import Git
 
 _SECONDS = 5.0
 _MOST = 64
-_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def files(settings: Settings, config_file: Path) -> Files:
@@ -80,7 +80,7 @@ def history(maps: Path) -> History | None:
     _, said = Git(maps).run("status", "--porcelain", "-z", patience=_SECONDS)
     names = [entry[3:] for entry in said.split("\0") if entry]
     return History(
-        {name: _written(maps / name) or _written(maps) or _LONG_AGO for name in names[:_MOST]},
+        {name: _written(maps / name) or _written(maps) or NEVER for name in names[:_MOST]},
         _written(maps / ".git/index.lock"),
     )
 

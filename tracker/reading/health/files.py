@@ -12,6 +12,7 @@ import pwd
 import stat
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from glob import glob
 from pathlib import Path
 
 from tracker.errors import AuditError
@@ -37,6 +38,7 @@ def files(settings: Settings, config_file: Path) -> Files:
         inside=tuple(map(place, [*_inside(state.path), *_inside(maps.path)])),
         above=tuple(map(place, _above([state.path, maps.path]))),
         config=tuple(map(place, _configuration(settings, config_file))),
+        logs=tuple(map(place, _logs(settings))),
         rooms=tuple(room(path) for path in _systems([state.path, maps.path])),
     )
 
@@ -113,6 +115,13 @@ def _configuration(settings: Settings, config_file: Path) -> list[Path]:
     named = [config_file, settings.trusted.file, *watched(settings)]
     own = [*named, *sorted(formats.glob("*.toml"))]
     return list(dict.fromkeys([*own, formats, *(file.parent for file in named)]))
+
+
+def _logs(settings: Settings) -> list[Path]:
+    """The log files that the settings name or match, and their folders."""
+    named = [path for path in settings.log.files if str(path) != "-"]
+    found = [Path(path) for pattern in named for path in sorted(glob(str(pattern)))]
+    return list(dict.fromkeys([*found, *(path.parent for path in [*named, *found])]))
 
 
 def _systems(paths: Iterable[str]) -> list[str]:

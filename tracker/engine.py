@@ -14,7 +14,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,7 @@ from tracker.pseudonyms import Names, names
 from tracker.reading.follow import LogReader
 from tracker.reading.selecting import doubts, forgeable, select
 from tracker.recording import Recording
-from tracker.records import Change, Ended, Table
+from tracker.records import NEVER, Change, Ended, Table
 from tracker.settings import Settings
 from tracker.standing import Standing, watched
 from tracker.status import Status
@@ -64,7 +64,6 @@ _UNCOMMITTED = 50_000
 _OUTCOMES: Mapping[str, str] = {"login": "accepted", "failed": "refused"}
 _HEARTBEAT = timedelta(seconds=60)
 _JITTER = timedelta(seconds=1)
-_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Engine:
@@ -118,8 +117,8 @@ class Engine:
         self._policy_behind = False
         self._senders_behind = False
         self._senders_fault = ""
-        self._heard = self._seen_until = self._latest = _NEVER
-        self._listed: tuple[datetime, frozenset[tuple[str, str]]] = (_NEVER, frozenset())
+        self._heard = self._seen_until = self._latest = NEVER
+        self._listed: tuple[datetime, frozenset[tuple[str, str]]] = (NEVER, frozenset())
         self._behind = True
         self._index = GrantIndex()
         self.answering = RuleSet(TrustedList(), {}, scope=settings.grants.scope)
@@ -218,7 +217,7 @@ class Engine:
     def _load(self, now: datetime) -> None:
         """The ledger as the store has it, under the settings of now."""
         self.store.changed_elsewhere()
-        self._seen_until = self.store.read_until() or _NEVER
+        self._seen_until = self.store.read_until() or NEVER
         if self._seen_until > now:  # the clock was put back
             self._seen_until = now
             self.store.save([], now, read_until=now)
@@ -361,7 +360,7 @@ class Engine:
         logged and not been read: it counts as ended then, when the log was last read to its end."""
         if self._current or (not self._follow and self.store.running() is not None):
             return None
-        return self.store.read_until() or _NEVER
+        return self.store.read_until() or NEVER
 
     def _answer(self, changes: Iterable[Change | Ended]) -> None:
         """Have the policy service answer by what is known now, before it is saved or published."""

@@ -170,6 +170,8 @@ class Files(Struct, frozen=True):
     """The folders that lead to them."""
     config: tuple[Place, ...] = ()
     """The configuration file, the lists, the formats, and their folders."""
+    logs: tuple[Place, ...] = ()
+    """The log files that are read, and the folders that they are in."""
     rooms: tuple[Room, ...] = ()
     history: History | None = None
 

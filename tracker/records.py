@@ -7,7 +7,7 @@ RFC 5952 writes it, IPv4-mapped IPv6 already turned into IPv4.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Literal
 
@@ -21,6 +21,9 @@ Outcome = Literal["taken", "local", "warned", "black", "relay", "submission", "o
 refused, `warned`: would have. `black`: rule B. `relay`: nothing gave the client the right to relay.
 `submission`: no AUTH on 587 or 465. `other`: refused by a rule of the admin's own."""
 ChangeKind = Literal["added", "renewed", "removed"]
+
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+"""Before everything: when a log was read that never was."""
 
 MANUAL_SERVICE = "allow"
 """The service of a grant that an admin gave by hand (`popgate allow`)."""

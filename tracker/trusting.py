@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from tracker.deciding.names import UNKNOWN, Known, NamePolicy, known
 from tracker.deciding.trusted import TrustedList
 from tracker.errors import TrustedError
 from tracker.listfile import stamp
-from tracker.records import NameAnswers
+from tracker.records import NEVER, NameAnswers
 from tracker.settings import Settings
 
 if TYPE_CHECKING:  # so that commands that look nothing up need not load dnspython
@@ -30,7 +30,6 @@ if TYPE_CHECKING:  # so that commands that look nothing up need not load dnspyth
 
 log = logging.getLogger("popgate")
 
-_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _SETTLED = 0.25
 """Seconds that the file must have been left alone."""
 
@@ -55,7 +54,7 @@ class Trusting:
         self._seen: tuple[int, ...] | None = None
         self._listed = TrustedList()
         self._next: TrustedList | None = None
-        self._patience = _NEVER
+        self._patience = NEVER
         self._timeout = settings.trusted.timeout + timedelta(seconds=1)
         self._known: Mapping[str, Known] = {}
         self._answers: Mapping[str, NameAnswers] = {}

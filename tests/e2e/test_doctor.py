@@ -197,12 +197,14 @@ def test_owners_and_modes(site: Site) -> None:
     (maps / "pop_before_smtp.lmdb").chmod(0o644)
     os.chown(maps / "blacklist.txt", 65534, 65534)
     config.chmod(0o666)
+    site.dovecot.log.chmod(0o622)
     os.chown(site.popgate.trusted, 65534, 65534)
     found = site.findings()
     assert {(one["code"], one["where"]) for one in found} == {
         ("open-to-others", str(maps)),
         ("open-to-others", str(maps / "pop_before_smtp.lmdb")),
         ("open-to-others", str(config)),
+        ("open-to-others", str(site.dovecot.log)),
         ("wrong-owner", str(maps / "blacklist.txt")),
         ("wrong-owner", str(site.popgate.trusted)),
     }

@@ -20,7 +20,8 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from tracker.errors import PostfixError, PostfixTimeoutError, PublishError
+from tracker.addresses import canonical, network
+from tracker.errors import AddressError, PostfixError, PostfixTimeoutError, PublishError
 from tracker.records import AccessTable, Table
 from tracker.regular import is_own, read_text, stage
 from tracker.settings import PostfixSettings
@@ -344,7 +345,8 @@ class Publisher:
         except (OSError, UnicodeDecodeError) as error:
             raise PublishError(f"{path}: cannot be read: {error}") from error
         pairs = (line.partition(" ") for line in lines if line and not line.startswith("#"))
-        return {key: _number(value) for key, _, value in pairs}
+        # What names no address was put there by hand, and ends with all that is over.
+        return {key: _number(value) if _is_subject(key) else -1 for key, _, value in pairs}
 
     def _rebuild(self, wanted: Mapping[str, int]) -> None:
         """A whole table beside, then renamed; a running smtpd finds it only after a reload."""
@@ -391,6 +393,15 @@ def _rules(text: str | None) -> list[str] | None:
     if text is None:
         return None
     return [line for line in text.split("\n") if not line.startswith("#")]
+
+
+def _is_subject(text: str) -> bool:
+    if canonical(text) is not None:
+        return True
+    try:
+        return "/" in text and network(text).num_addresses > 0
+    except AddressError:
+        return False
 
 
 def _number(value: str) -> int:

@@ -66,10 +66,9 @@ def scan(
 
     Reads no state and changes nothing. A summary goes to stderr.
     """
-    from datetime import tzinfo
+    from datetime import UTC, datetime, tzinfo
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-    from tracker.host import utc_now
     from tracker.reading.events import EventReader
     from tracker.reading.selecting import select
     from tracker.reading.timestamps import StampReader
@@ -84,7 +83,8 @@ def scan(
     settings = LogSettings(
         files=tuple(map(Path, files)), format=format_names, dovecot=_table(dovecot_settings)
     )
-    reader = EventReader(select(settings, utc_now()), StampReader(utc_now(), zone))
+    now = datetime.now(UTC)
+    reader = EventReader(select(settings, now), StampReader(now, zone))
     counts = dict.fromkeys((*_KINDS, "lines", "bytes"), 0)
     gc.disable()  # events hold no cycles, and there are millions of them
     started = time.perf_counter()

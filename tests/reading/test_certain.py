@@ -16,8 +16,9 @@ from tracker.addresses import canonical
 from tracker.reading.certain import ADDRESS, CERTAIN_ADDRESS, CERTAIN_STAMP, STAMPED
 from tracker.reading.formats import find, names
 from tracker.reading.pcre import Expression
+from tracker.reading.scanner import Scanner
 from tracker.reading.timestamps import StampReader
-from tracker.records import Event
+from tracker.records import Event, Login
 
 CORPUS = Path(__file__).parent.parent / "corpus"
 LOGS = sorted(str(path.relative_to(CORPUS)) for path in CORPUS.rglob("*.log"))
@@ -149,3 +150,19 @@ def test_forms_of_stamps_that_were_learnt_come_first() -> None:
     block = b"24 Nov 08:45:29 pop3-login: Info: Login: user=<a>, rip=203.0.113.5, lip=::1\n"
     events, _, _ = reader(settings=settings).count(block)
     assert sum(events.values()) == len(reader(settings=settings).read(block)) == 1
+
+
+def test_a_block_that_takes_too_long_to_count_is_read() -> None:
+    scanner = Scanner([find("dovecot", None)], StampReader(NOW))
+    scanner._counting = Expression(r"(?m)^(?:a|aa)*c(*:0;)", 1000)
+    login = b"Nov 24 08:45:29 mx dovecot: pop3-login: Login: user=<a>, rip=203.0.113.5, lip=::1\n"
+    assert scanner.count(b"a" * 100 + b"b c\n" + login) == (Counter({Login: 1}), 2, [])
+
+
+def test_formats_too_large_to_be_counted_at_once_are_read() -> None:
+    for name in LOGS:
+        block = (CORPUS / name).read_bytes()
+        one = reader()
+        one._scanner._counting = None
+        events, lines, parts = one.count(block)
+        assert (events + Counter(map(type, one.join(parts))), lines) == made(block, "dovecot")

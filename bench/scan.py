@@ -123,10 +123,11 @@ def _rows(readers: dict[str, Reader], found: dict[str, Run]) -> Iterator[tuple[s
         read = readers[name].lines
         yield (
             f"  {name}" + (f" (first {read} lines)" if read < readers[_SCAN].lines else ""),
-            f"{run.cpu:.3f} s cpu, {run.wall:.3f} s wall, {1 / seconds(name):.3g} M lines/s, "
-            f"{run.peak / 1024:.0f} MB; for a line {seconds(name) / seconds(_GREP):.2f} times "
-            f"grep -c, {seconds(name) / seconds(_SCAN):.2f} times scan",
+            f"{run.cpu:.3f} s cpu, {run.wall:.3f} s wall, {1 / seconds(name):.3g} M lines/s; "
+            f"for a line {seconds(name) / seconds(_GREP):.2f} times grep -c, "
+            f"{seconds(name) / seconds(_SCAN):.2f} times scan",
         )
+    yield "  peak of scan", f"{found[_SCAN].peak / 1024:.0f} MB"
 
 
 def _on_all_cores(readers: dict[str, Reader]) -> Iterator[tuple[str, str]]:

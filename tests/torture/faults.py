@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import signal
 import subprocess
 import time
@@ -161,7 +162,13 @@ def small_disk(place: Path, size: str) -> Iterator[None]:
 @contextmanager
 def fragile_disk(image: Path, place: Path) -> Iterator[None]:
     """A file system of a disk of its own, made where there is none, checked and mounted."""
-    if not image.exists():
+    if image.exists():
+        # A server that another test started meanwhile in a namespace of its own still has the old
+        # one mounted, and the kernel would mount that again, damaged as it is.
+        copy = image.with_suffix(".copy")
+        shutil.copy(image, copy)
+        copy.replace(image)
+    else:
         with image.open("wb") as file:
             file.truncate(16 << 20)
         subprocess.run(["mkfs.ext4", "-q", image], check=True)

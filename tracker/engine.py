@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -46,7 +46,7 @@ from tracker.trusting import Trusting, say
 from tracker.writing import render
 from tracker.writing.audit import History
 from tracker.writing.edits import Edits
-from tracker.writing.messages import message, net
+from tracker.writing.messages import Net, message
 from tracker.writing.postfix import Postfix
 from tracker.writing.publish import Publisher, table_type
 
@@ -58,8 +58,11 @@ log = logging.getLogger("popgate")
 _SAID = 20
 """Lines of a bad trusted list that are logged; `popgate trust check` names all."""
 
-_UNCOMMITTED = 50_000
-"""Changes that wait to be committed, beyond which only the last of each grant is kept."""
+_ENDS = 10_000
+"""Grants that end in one step at most: logins are not kept waiting while a million ends at once."""
+
+_LATEST = 5.0
+"""Seconds that the grant table waits at most while there is more to read."""
 
 _OUTCOMES: Mapping[str, str] = {"login": "accepted", "failed": "refused"}
 _HEARTBEAT = timedelta(seconds=60)
@@ -109,7 +112,7 @@ class Engine:
         self._watch = Watch()
         self._ledger = Ledger(self._policy)
         self._reader: LogReader | None = None
-        self._unsettled: list[Change] = []
+        self._unsettled = Net()
         self._texts_changed: list[str] = []
         self._grant_texts: list[Table] = []
         self._check_at = float("inf")
@@ -120,6 +123,8 @@ class Engine:
         self._heard = self._seen_until = self._latest = NEVER
         self._listed: tuple[datetime, frozenset[tuple[str, str]]] = (NEVER, frozenset())
         self._behind = True
+        self._waiting: set[str] = set()
+        self._publish_at = float("-inf")
         self._index = GrantIndex()
         self.answering = RuleSet(TrustedList(), {}, scope=settings.grants.scope)
 
@@ -202,7 +207,7 @@ class Engine:
     def take_over(self, other: Engine) -> None:
         """Follow the log in another engine's place; what it had not committed yet goes along."""
         self.store.take_over(other.store)
-        self._unsettled, other._unsettled = other._unsettled, []
+        self._unsettled, other._unsettled = other._unsettled, Net()
         self._exporting.exports.take_over(other._exporting.exports)
 
     def _begin(self) -> None:
@@ -242,7 +247,7 @@ class Engine:
                     told.add(number, event, len(made))
                 self._see_whether_current()
                 self._say_crossings()
-            changes += self._ledger.expire(now)
+            changes += self._ledger.expire(now, _ENDS)
             self._answer(changes)
             if moved or now - self._heard >= _HEARTBEAT:
                 self._keep(changes, now, self._reader, told)
@@ -251,8 +256,10 @@ class Engine:
             for (_, kind), number in told.counts.items():
                 if kind in _OUTCOMES:
                     self._figures.logins.add(_OUTCOMES[kind], number)
-            self._publish(changes)
-            return self._reader is not None and self._reader.more()
+            over = self._ledger.is_over(now)
+            more = over or (self._reader is not None and self._reader.more())
+            self._publish(changes, late=more, over=over)
+            return more
 
     def _say_crossings(self) -> None:
         for one in self._watch.crossings():
@@ -324,11 +331,9 @@ class Engine:
             self._recording.tidy(now)
         elif changes:
             self.store.save(changes, now)
-        if len(self._unsettled) > _UNCOMMITTED:
-            self._unsettled = net(self._unsettled)
         for change in changes:
             if isinstance(change, Change):
-                self._unsettled.append(change)
+                self._unsettled.add(change)
                 self._figures.changes.add(change.kind)
                 _say(change, self._names)
 
@@ -369,21 +374,47 @@ class Engine:
                 self._index.put(address, self._ledger.of(address))
             self.answering = self._rules({}, self._read_until())
 
-    def _publish(self, changes: Iterable[Change | Ended]) -> None:
-        """The fast path: what comes and goes reaches the grant table now."""
+    def _publish(
+        self, changes: Iterable[Change | Ended], *, late: bool = False, over: bool = False
+    ) -> None:
+        """The fast path: what comes and goes reaches the grant table now.
+
+        `late`: there is more to do. Then it waits for as long as it took the last time, so that a
+        large table does not keep the log from being read. `over`: more grants are over than the
+        changes tell; the table is ahead of them.
+        """
         known = [change for change in changes if isinstance(change, Change)]
-        touched = {change.grant.address for change in known}
-        behind, self._behind = self._behind, True  # until the tables have followed
+        self._waiting |= self._moved(known)
         self._exporting.grants_changed(known)
-        if behind:
+        if self._behind:
             self._exporting.grants_unknown()
+        began = time.monotonic()
+        if late and began < self._publish_at:
+            return
+        behind, self._behind = self._behind, True  # until the tables have followed
+        if behind:
             # Read anew, since another process may have written to it meanwhile.
             self._match()
-        if touched:
-            entries = self.rules().granted(touched)
-            self.publisher.update({address: entries.get(address) for address in touched})
-            self._recording.published(self.publisher)
+        if over:
+            self.publisher.renew(self.rules().granted())
+        elif self._waiting:
+            entries = self.rules().granted(self._waiting)
+            self.publisher.update({address: entries.get(address) for address in self._waiting})
+        self._recording.published(self.publisher)
+        self._waiting.clear()
         self._behind = False
+        ended = time.monotonic()
+        self._publish_at = ended + min(ended - began, _LATEST)
+
+    def _moved(self, changes: Iterable[Change]) -> set[str]:
+        """The addresses that may have come or gone. Those of renewed grants have not, where
+        nothing stands against the sessions that keep those."""
+        settled, holds = self._read_until() is None, self.publisher.holds
+        return {
+            change.grant.address
+            for change in changes
+            if not (settled and change.kind == "renewed" and holds(change.grant.address))
+        }
 
     def _match(self, *, told: bool = False) -> bool:
         """Bring the grant table in line with the rules, whoever wrote to it; True if it was not."""
@@ -395,7 +426,8 @@ class Engine:
     def check(self) -> None:
         """When it is time: compare all tables with what they should hold, and put right what
         somebody edited."""
-        if time.monotonic() < self._check_at or self._behind or self._policy_behind:
+        late = self._behind or self._policy_behind or self._waiting
+        if time.monotonic() < self._check_at or late:
             return
         with self.store.exclusive():
             self._refresh(self._clock())
@@ -477,6 +509,7 @@ class Engine:
             rules = self.rules()
             self.publisher.renew(rules.granted())
             self._recording.published(self.publisher)
+            self._waiting.clear()
             self._behind = False
             shown = self._names.grants(self._ledger.grants())
             texts = render.grant_texts(rules, shown, self.publisher.kind)
@@ -484,7 +517,7 @@ class Engine:
                 self.publisher.put_text(table)
             self._grant_texts = [table for table in texts if table.kind == "text"]
             if self._commit(self._unsettled):
-                self._unsettled.clear()
+                self._unsettled = Net()
                 self._repaired = False
 
     def commit_lists(self) -> None:
@@ -493,18 +526,18 @@ class Engine:
             with self.store.exclusive():
                 self._commit(())
 
-    def _commit(self, changes: Sequence[Change]) -> bool:
+    def _commit(self, changes: Iterable[Change]) -> bool:
         """Commit all texts; False when it is too soon after a commit that failed."""
         if self.settings.audit.commit:
             if not self._history.due(time.monotonic()):
                 return False
             exported = self._exporting.exports.changed()
             words = [(one.what, one.detail) for one in self._recording.words]
-            changes = self._names.changes(changes)
-            text = message(changes, [*self._texts_changed, *exported], words)
+            shown = Net(self._names.changes(changes))
+            text = message(shown, [*self._texts_changed, *exported], words)
             if made := self._history.commit(text):
                 self._recording.committed(Commit(self._clock(), made, text.partition("\n")[0]))
-            self._exporting.exports.commit(message(changes, exported))
+            self._exporting.exports.commit(message(shown, exported))
         self._recording.words.clear()
         self._exporting.exports.settled()
         self._texts_changed.clear()
@@ -676,9 +709,12 @@ def publisher_of(settings: Settings, postfix: Postfix, *, follow: bool) -> Publi
 
 def _say(change: Change, names: Names) -> None:
     """One line for each grant that comes or goes."""
+    level = logging.DEBUG if change.kind == "renewed" else logging.INFO
+    if not log.isEnabledFor(level):  # most are not, and what would be said of them is costly
+        return
     grant = change.grant
     log.log(
-        logging.DEBUG if change.kind == "renewed" else logging.INFO,
+        level,
         "event=grant_%s address=%s user=%s expires=%s why=%r",
         change.kind,
         grant.address,

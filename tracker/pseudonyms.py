@@ -46,14 +46,18 @@ class Names:
 
     def grants(self, grants: Iterable[Grant]) -> Iterator[Grant]:
         """Grants, to be shown."""
+        if self._key is None:
+            return iter(grants)
         return (structs.replace(one, user=self(one.user)) for one in grants)
 
-    def changes(self, changes: Iterable[Change]) -> list[Change]:
+    def changes(self, changes: Iterable[Change]) -> Iterator[Change]:
         """Changes, to be shown."""
-        return [
+        if self._key is None:
+            return iter(changes)
+        return (
             structs.replace(one, grant=structs.replace(one.grant, user=self(one.grant.user)))
             for one in changes
-        ]
+        )
 
 
 def names(settings: Settings, *, make: bool = False) -> Names:

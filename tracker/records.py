@@ -76,7 +76,7 @@ class Origin(Struct, frozen=True):
     place: str
 
 
-class Session(Struct, frozen=True):
+class Session(Struct, frozen=True, gc=False):
     """A mail session that is open as far as the log tells."""
 
     id: str
@@ -85,7 +85,7 @@ class Session(Struct, frozen=True):
     format: str = ""
 
 
-class Grant(Struct, frozen=True):
+class Grant(Struct, frozen=True, gc=False):
     """An address and one user that logged in from it; it may send until `expires`.
 
     `until` is where the window ends that the last login, or the end of the last session, opened.
@@ -102,7 +102,7 @@ class Grant(Struct, frozen=True):
     sessions: tuple[Session, ...] = ()
 
 
-class Change(Struct, frozen=True):
+class Change(Struct, frozen=True, gc=False):
     """One step of the ledger: the grant as it is now, or as it was when it was removed."""
 
     kind: ChangeKind
@@ -110,7 +110,7 @@ class Change(Struct, frozen=True):
     why: str
 
 
-class Ended(Struct, frozen=True):
+class Ended(Struct, frozen=True, gc=False):
     """A logout whose login line has not been read yet; short sessions can be logged backwards."""
 
     session: str

@@ -117,6 +117,7 @@ class Store:
         except (sqlite3.Error, OSError) as error:
             raise self._failure(error) from error
         self._version = -1
+        self._forgot = float("-inf")
         self._damage: DamagedError | None = None
         self._lives, self._changes = LifeWriter(self._db), ChangeWriter(self._db)
         try:
@@ -441,24 +442,22 @@ class Store:
 
     def _write(
         self,
-        changes: Iterable[Change | Ended],
+        changes: Sequence[Change | Ended],
         now: datetime,
         positions: Mapping[str, Sequence[Position]],
         read_until: datetime | None,
     ) -> None:
-        execute = self._db.execute
-        for change in changes:
-            if isinstance(change, Ended):
-                ended = (change.session, change.time.timestamp())
-                execute("REPLACE INTO ended VALUES (?, ?)", ended)
-            elif change.kind == "removed":
-                execute(
-                    "DELETE FROM grants WHERE address = ? AND user = ?",
-                    (change.grant.address, change.grant.user),
-                )
-            else:
-                execute("REPLACE INTO grants VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _row(change.grant))
-        execute("DELETE FROM ended WHERE time < ?", (now.timestamp() - _ENDED_KEPT,))
+        execute, many = self._db.execute, self._db.executemany
+        ended = [(one.session, one.time.timestamp()) for one in changes if isinstance(one, Ended)]
+        many("REPLACE INTO ended VALUES (?, ?)", ended)
+        # A grant is written once, however often it changed.
+        known = [one for one in changes if isinstance(one, Change)]
+        last = {(one.grant.address, one.grant.user): one for one in known}
+        gone = [key for key, one in last.items() if one.kind == "removed"]
+        rows = [_row(one.grant) for one in last.values() if one.kind != "removed"]
+        many("DELETE FROM grants WHERE address = ? AND user = ?", gone)
+        many("REPLACE INTO grants VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self._forget_ended(now.timestamp())
         for path, places in positions.items():
             execute("DELETE FROM positions WHERE path = ?", (path,))
             self._db.executemany(
@@ -478,6 +477,12 @@ class Store:
             )
         if read_until is not None:
             execute("REPLACE INTO meta VALUES ('read_until', ?)", (read_until.timestamp(),))
+
+    def _forget_ended(self, now: float) -> None:
+        """Now and then, for it costs what there is, not what is too old."""
+        if not 0 <= now - self._forgot < _ENDED_KEPT / 10:
+            self._forgot = now
+            self._db.execute("DELETE FROM ended WHERE time < ?", (now - _ENDED_KEPT,))
 
     def _select(
         self, query: str, values: tuple[str | float, ...] = ()
@@ -551,7 +556,10 @@ def _grant(row: tuple[Any, ...]) -> Grant:
 
 
 def _row(grant: Grant) -> tuple[str | float | bytes, ...]:
-    sessions = [(one.id, one.started.timestamp(), one.host, one.format) for one in grant.sessions]
+    sessions = "[]"
+    if grant.sessions:
+        opened = [(one.id, one.started.timestamp(), one.host, one.format) for one in grant.sessions]
+        sessions = msgspec.json.encode(opened).decode()
     return (
         grant.address,
         grant.user,
@@ -560,7 +568,7 @@ def _row(grant: Grant) -> tuple[str | float | bytes, ...]:
         grant.last_login.timestamp(),
         grant.until.timestamp(),
         grant.expires.timestamp(),
-        msgspec.json.encode(sessions).decode(),
+        sessions,
     )
 
 

@@ -86,6 +86,8 @@ class Limits:
 
     def put(self, old: Grant | None, grant: Grant) -> None:
         """A grant came, or changed."""
+        if old is not None and by_hand(old) == by_hand(grant):
+            return
         if old is not None and not by_hand(old):
             self._earned -= 1
             self._take(old)

@@ -14,6 +14,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tracker.deciding.services import met, port_25
@@ -24,6 +25,12 @@ from tracker.settings import PostfixSettings
 from tracker.writing.request import ask
 
 _SBIN = "/usr/sbin:/usr/local/sbin:/sbin"
+_CHANGE = 0.02
+"""Seconds that a change of an entry may take: postmap waits for the disk each time."""
+
+_RATE = 2_000_000
+"""Bytes a second of a table as a whole, at the least; it is fifty times as much on an idle host."""
+
 # Postfix says this of the admin's own main.cf to every command; the table is not touched by it.
 _HARMLESS = re.compile(
     r"^\S+: warning: (?:\S+main\.cf, line \d+: overriding|\S+: unused parameter)"
@@ -161,7 +168,8 @@ class Postfix:
         """Add or replace entries of an indexed table in place; an absent table is made."""
         if entries:
             lines = "".join(f"{key} {value}\n" for key, value in entries.items())
-            self._run(["postmap", *self._config, "-ir", table], lines)
+            more = len(entries) * _CHANGE
+            self._run(["postmap", *self._config, "-ir", table], lines, more=more)
 
     def replace(self, table: str, entries: Mapping[str, str]) -> None:
         """Give an lmdb table other contents in one transaction, in place.
@@ -176,7 +184,7 @@ class Postfix:
             lines = "".join(f"{key} {value}\n" for key, value in entries.items())
             stage(source, lines.encode(), 0o600, synced=False)
             os.utime(source, (0, 0))
-            self._run(["postmap", *self._config, table])
+            self._run(["postmap", *self._config, table], more=len(lines) / _RATE)
         except OSError as error:
             raise PostfixError(f"{source}: cannot be written: {error.strerror}") from error
         finally:
@@ -186,11 +194,15 @@ class Postfix:
         """Take keys out of an indexed table in place; keys it lacks do no harm."""
         lines = "".join(f"{key}\n" for key in keys)
         if lines:
-            self._run(["postmap", *self._config, "-d", "-", table], lines, absent=1)
+            more = lines.count("\n") * _CHANGE
+            self._run(["postmap", *self._config, "-d", "-", table], lines, absent=1, more=more)
 
     def read(self, table: str) -> dict[str, str]:
         """All entries of an indexed table (`postmap -s`)."""
-        listing = self._run(["postmap", *self._config, "-s", table])
+        size = 0
+        with suppress(OSError):  # postmap says better what is wrong with it
+            size = Path(f"{table.partition(':')[2]}.lmdb").stat().st_size
+        listing = self._run(["postmap", *self._config, "-s", table], more=size / _RATE)
         entries: dict[str, str] = {}
         for line in listing.splitlines():
             key, _, value = line.partition("\t")
@@ -255,10 +267,17 @@ class Postfix:
         return True
 
     def _run(
-        self, argv: list[str], text: str | None = None, *, strict: bool = True, absent: int = 0
+        self,
+        argv: list[str],
+        text: str | None = None,
+        *,
+        strict: bool = True,
+        absent: int = 0,
+        more: float = 0,
     ) -> str:
-        """Run a command. `absent`: an exit code that means no key was found, with nothing said."""
-        done = self._execute([self._program(argv[0]), *argv[1:]], text)
+        """Run a command. `absent`: an exit code that means no key was found, with nothing said.
+        `more`: seconds that it may take beside the time-out, since it has so much to do."""
+        done = self._execute([self._program(argv[0]), *argv[1:]], text, more)
         shown = " ".join(argv)
         said = [line for line in done.stderr.splitlines() if not _HARMLESS.match(line)]
         if (strict and said) or done.returncode not in (0, absent):
@@ -274,7 +293,10 @@ class Postfix:
             )
         return program
 
-    def _execute(self, argv: list[str], text: str | None) -> subprocess.CompletedProcess[str]:
+    def _execute(
+        self, argv: list[str], text: str | None, more: float = 0
+    ) -> subprocess.CompletedProcess[str]:
+        patience = self._timeout + more
         shown = " ".join([Path(argv[0]).name, *argv[1:]])
         try:
             return subprocess.run(
@@ -285,7 +307,7 @@ class Postfix:
                 text=True,
                 encoding="utf-8",
                 errors="backslashreplace",
-                timeout=self._timeout,
+                timeout=patience,
                 check=False,
                 umask=0o077,
                 close_fds=False,  # the state lock is theirs too, as `store` says
@@ -293,7 +315,7 @@ class Postfix:
             )
         except subprocess.TimeoutExpired as error:
             raise PostfixTimeoutError(
-                f"{shown}: killed after {self._timeout:g} s without an end; "
+                f"{shown}: killed after {round(patience, 1):g} s without an end; "
                 "a process may hold a lock on the table (fuser names it)"
             ) from error
         except OSError as error:

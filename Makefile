@@ -81,7 +81,7 @@ torture: setup
 
 fuzz: $(VENV)/.made
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
-	@for target in scanner trusted policy config; do \
+	@for target in scanner journal trusted policy config; do \
 	    $(BIN)/python -m tests.fuzz $$target $(FUZZ_SECONDS) || exit 1; done
 
 $(VENV)/.release: $(VENV)/.made

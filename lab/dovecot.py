@@ -27,6 +27,9 @@ default_process_limit = 1000
 default_client_limit = 4000
 service anvil {{
   client_limit = 8000
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
 }}
 service auth {{
   client_limit = 8000

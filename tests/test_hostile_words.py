@@ -49,6 +49,7 @@ def is_harmless(words: str) -> bool:
 
 def test_no_command_shows_them_as_they_are(site: Popgate, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
+    now = datetime.now(UTC).isoformat(timespec="minutes")
     explained = ("--client", SHARED, "--from", "a@example.com", "--to", "b@example.com")
     for command in (
         ("once",),
@@ -58,7 +59,8 @@ def test_no_command_shows_them_as_they_are(site: Popgate, tmp_path: Path) -> Non
         ("explain", *explained, "--json"),
         ("audit",),
         ("audit", "--json"),
-        ("audit", "--at", "2030-01-01"),
+        ("audit", "--at", now),
+        ("audit", "--at", now, "--json"),
         ("audit", "--user", ESCAPES),
         ("audit", "--verify"),
         ("doctor",),
@@ -72,6 +74,8 @@ def test_no_command_shows_them_as_they_are(site: Popgate, tmp_path: Path) -> Non
         done = site.command(*command)
         assert is_harmless(done.stdout + done.stderr), command
         assert "Traceback" not in done.stderr, command
+        if command == ("audit", "--at", now):
+            assert "Login: user=<" in done.stdout, "the line that earned a grant is shown too"
     assert is_harmless(page.read_text())
 
 

@@ -12,13 +12,14 @@ from tracker.privileges import as_owner, become_owner
 
 
 def in_a_child(folder: Path) -> tuple[int, ...]:
-    """The real, effective and saved uid and gid of a process that became the owner."""
+    """The real, effective and saved uid and gid of a process that became the owner, and its other
+    groups."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             become_owner(folder)
-            os.write(writer, repr((*os.getresuid(), *os.getresgid())).encode())
+            os.write(writer, repr((*os.getresuid(), *os.getresgid(), *os.getgroups())).encode())
         finally:
             os._exit(0)
     os.close(writer)
@@ -31,11 +32,11 @@ def in_a_child(folder: Path) -> tuple[int, ...]:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_root_becomes_the_owner_with_no_way_back(tmp_path: Path) -> None:
     os.chown(tmp_path, 65534, 65534)
-    assert in_a_child(tmp_path) == (65534,) * 6
+    assert in_a_child(tmp_path) == (65534,) * 7, "none of root's groups stays"
 
 
 def test_ones_own_folder_and_a_missing_one_change_nothing(tmp_path: Path) -> None:
-    me = (*os.getresuid(), *os.getresgid())
+    me = (*os.getresuid(), *os.getresgid(), *os.getgroups())
     assert in_a_child(tmp_path) == me
     assert in_a_child(tmp_path / "missing") == me
 

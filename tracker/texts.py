@@ -2,6 +2,7 @@
 of the admin's that should not be shown; pure."""
 
 import re
+from collections.abc import Callable
 
 _IN_URL = re.compile(r"(?<=://)[^/@\s\"']+(?=@)")
 
@@ -14,9 +15,9 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() and char not in " #" else "?" for char in text)
 
 
-def without_secrets(text: str) -> str:
-    """The text without the user and the password of the URLs in it."""
-    return _IN_URL.sub("***", text)
+def without_secrets(text: str, hidden: Callable[[str], str] = lambda _: "***") -> str:
+    """The text without the user and the password of the URLs in it; `hidden` stands for them."""
+    return _IN_URL.sub(lambda found: hidden(found[0]), text)
 
 
 def visible(text: str, most: int = 200) -> str:

@@ -265,6 +265,8 @@ def test_the_package_brings_what_the_report_and_prometheus_need(host: Mailhost) 
     assert done.returncode == 0, done.stderr
     done = host.machine.command("grep", "-c", "<svg", "/root/report.html")
     assert done.returncode == 0, "a page without a chart"
+    for page in ("man8/popgate.8.gz", "man5/popgate.toml.5.gz"):
+        assert host.machine.command("gzip", "-t", f"/usr/share/man/{page}").returncode == 0
     path = "import sys; sys.path.insert(0, '/usr/lib/popgate'); import prometheus_client"
     assert host.machine.command("python3", "-c", path).returncode == 0
 

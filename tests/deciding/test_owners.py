@@ -84,6 +84,19 @@ def test_what_is_doubtful_belongs_to_nobody_who_can_log_in(sent: str) -> None:
     assert not logins(sent) & {"alice", "alice@example.com", "", "?", "-"}
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "alice@far.example.org@example.com",
+        "alice%far.example.org@example.com",
+        "far.example.org!alice@example.com",
+    ],
+)
+def test_a_route_belongs_to_nobody_whoever_has_the_whole_domain(sent: str) -> None:
+    """Nor to a login that is spelled like it."""
+    assert logins(sent, settings=PolicySettings(senders={"alice": ("@example.com",)})) == set()
+
+
 def test_without_a_delimiter_there_is_no_extension() -> None:
     assert logins("alice+x@example.com", MailHost(myorigin="example.com")) == {
         "alice+x@example.com",

@@ -8,12 +8,17 @@ from __future__ import annotations
 import json
 import os
 import poplib
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from base64 import b64encode
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -24,6 +29,8 @@ from lab.network import Wire
 from lab.popgate import Popgate
 from lab.postfix import Postfix
 from lab.processes import wait_for
+from tests.reading.scanning import FORGED
+from tests.reading.test_forgery import PIECES, raw
 from tracker.settings import PostfixSettings
 from tracker.writing import postfix as writing
 
@@ -127,6 +134,49 @@ def test_a_name_that_carries_a_success_line_opens_nothing(host: Host) -> None:
     host.becomes("203.0.113.9", 250)
     assert host.table().keys() == {"203.0.113.9"}
     assert host.code("203.0.113.20") == 554
+
+
+def test_whatever_a_stranger_says_to_dovecot_opens_nothing(host: Host) -> None:
+    """Each of a forger's pieces: as name, as password, in SASL, in literals, as the client's ID."""
+    pieces = [raw(piece) for piece in (*PIECES, "".join(PIECES[:4]), "".join(PIECES))]
+
+    def pop3(piece: bytes) -> Iterator[bytes]:
+        line = re.sub(rb"[\r\n]+", b" ", piece)[:400]
+        secret = b64encode(b"\0".join([piece[:200], piece[:200], piece[:200]]))
+        yield b"USER " + line + b"\r\nPASS " + line + b"\r\n"
+        yield b"AUTH PLAIN " + secret + b"\r\n"
+        yield line + b"\r\n"
+
+    def imap(piece: bytes) -> Iterator[bytes]:
+        literal = b"{%d+}\r\n%b" % (len(piece[:2000]), piece[:2000])
+        yield b'a ID ("name" ' + literal + b")\r\n"
+        yield b"b LOGIN " + literal + b" " + literal + b"\r\n"
+        yield piece[:400] + b"\r\n"
+
+    def say(port: int, words: Iterator[bytes]) -> None:
+        with host.wire.connect("198.51.100.7", port) as channel, suppress(OSError):
+            channel.settimeout(5)
+            channel.recv(1000)
+            for one in words:
+                channel.sendall(one)
+                channel.recv(1000)
+            channel.shutdown(socket.SHUT_WR)
+            while channel.recv(4096):
+                pass
+
+    with ThreadPoolExecutor(16) as pool:
+        said = [pool.submit(say, host.dovecot.pop3_port, pop3(piece)) for piece in pieces]
+        said += [pool.submit(say, host.dovecot.imap_port, imap(piece)) for piece in pieces]
+        for one in said:
+            one.result()
+    seen = b"rip=198.51.100.7"
+    wait_for("a line on each", lambda: host.dovecot.log.read_bytes().count(seen) >= 2 * len(pieces))
+    assert FORGED.encode() in host.dovecot.log.read_bytes(), "and of what they said"
+    host.login("203.0.113.9")
+    host.becomes("203.0.113.9", 250)
+    assert host.table().keys() == {"203.0.113.9"}
+    assert b"event=grant_added address=" + FORGED.encode() not in host.popgate.said.read_bytes()
+    assert host.code("198.51.100.7") == 554
 
 
 def test_trusted_addresses_may_relay_without_a_login(host: Host) -> None:

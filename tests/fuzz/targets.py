@@ -1,4 +1,4 @@
-"""What is fuzzed, and what must hold whatever the bytes: four functions of bytes that raise
+"""What is fuzzed, and what must hold whatever the bytes: five functions of bytes that raise
 AssertionError where something does not.
 
 `python -m tests.fuzz TARGET` looks for such bytes with atheris (`make fuzz`); `test_corpus.py` has
@@ -8,6 +8,7 @@ each kept input go through its target again.
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ from tracker.policy.answering import Answering
 from tracker.policy.loginmaps import LoginMaps
 from tracker.policy.protocol import Action, Requests
 from tracker.reading.events import EventReader
+from tracker.reading.sources.entries import lines_of
 from tracker.records import Event, Grant, Login, MailHost
 from tracker.settings import PolicySettings, PostfixSettings
 
@@ -88,6 +90,38 @@ def _earned(line: bytes, event: Event) -> None:
     written = _RIP.match(line)
     assert written, line
     assert event.address == canonical(written[1].decode()), line
+
+
+# The journal
+
+_HEAD = re.compile(
+    rb"2026-11-24T08:45:29\.000000\+00:00 [A-Za-z0-9._/@+#-]+ ([A-Za-z0-9._/@+#-]+?)"
+    rb"(?:\[[0-9]+\])?: ([^\x00-\x1f\x7f]*)\n"
+)
+
+
+def journal(data: bytes) -> None:
+    """An entry is one line or none, whatever its fields hold; its head is made of its fields alone,
+    and no other field than the identifier makes it Dovecot's."""
+    assert all(line.count(b"\n") == 1 for line in lines_of(data)[0].splitlines(keepends=True))
+    fields = ("MESSAGE", "SYSLOG_IDENTIFIER", "_HOSTNAME", "_PID", "_COMM")
+    values = dict(zip(fields, map(list, data.split(b"\0")), strict=False))
+    usual = {"__CURSOR": "c", "__REALTIME_TIMESTAMP": f"{NOW.timestamp() * 1e6:.0f}"}
+    line, cursor = lines_of(json.dumps(usual | values).encode() + b"\n")
+    assert cursor == "c"
+    assert bool(line) == bool(values["MESSAGE"])
+    if not line:
+        return
+    head = _HEAD.fullmatch(line)
+    assert head, line
+    assert len(head[2]) >= len(values["MESSAGE"])
+    reading = _reader("dovecot")
+    reading.forget()
+    for event in reading.read(line):
+        called = bytes(values.get("SYSLOG_IDENTIFIER", ())) or bytes(values.get("_COMM", ()))
+        assert called == b"dovecot", line
+        if isinstance(event, Login):
+            _earned(line, event)
 
 
 # The trusted list
@@ -257,6 +291,7 @@ def configuration(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "scanner": scanner,
+    "journal": journal,
     "trusted": trusted_list,
     "policy": policy,
     "config": configuration,

@@ -97,6 +97,21 @@ def test_a_hook_that_refuses_is_an_error_with_its_words(maps: Path) -> None:
         history.commit("second")
 
 
+def test_what_a_hook_says_is_told_without_the_password_of_a_url(maps: Path) -> None:
+    """git hides those that it says itself; a hook that pushes may not."""
+    (maps / "a").write_text("1")
+    history = History(maps)
+    history.commit("first")
+    hook = maps / ".git/hooks/pre-commit"
+    hook.write_text(
+        "#!/bin/sh\necho 'cannot reach https://bob:hunter2@mirror.test/x' >&2; exit 1\n"
+    )
+    hook.chmod(0o755)
+    (maps / "a").write_text("2")
+    with pytest.raises(AuditError, match=r"https://\*\*\*@mirror\.test/x"):
+        history.commit("second")
+
+
 def test_a_missing_git_is_named_with_what_to_do(
     maps: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

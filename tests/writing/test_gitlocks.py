@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -52,6 +55,21 @@ def test_the_lock_of_a_git_that_lives_is_not_touched(
             History(maps).commit("second")
         living.stdin.close()
     assert History(maps).commit("second")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_process_of_a_user_who_may_not_work_there_keeps_no_lock(maps: Path) -> None:
+    """Whoever may call a program `git` could keep the history from being written."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        shutil.copy(shutil.which("sleep") or "", f"{folder}/git")
+        stranger = subprocess.Popen([f"{folder}/git", "60"], cwd=maps, user=65534)
+        try:
+            (maps / ".git/index.lock").touch()
+            assert History(maps).commit("second")
+        finally:
+            stranger.kill()
+            stranger.wait()
 
 
 def test_a_repository_that_a_kill_left_half_made_is_completed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,15 @@ def test_two_at_once_are_kept_apart(saved: Saved) -> None:
 def test_a_folder_that_others_could_write_to_is_refused(saved: Saved, tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir()
     saved.folder.symlink_to(tmp_path / "theirs")
+    with pytest.raises(InstallError, match="not a folder of root's own"), saved.exclusive():
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_somebody_else_is_refused(saved: Saved) -> None:
+    """Who owns it could choose what root puts into main.cf."""
+    saved.folder.mkdir(mode=0o700)
+    os.chown(saved.folder, 65534, 65534)
     with pytest.raises(InstallError, match="not a folder of root's own"), saved.exclusive():
         pass
 

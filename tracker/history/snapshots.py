@@ -18,11 +18,12 @@ from tracker.deciding.spans import Span
 from tracker.deciding.trusted import Entry, TrustedList, parse_entry
 from tracker.history.records import SnapshotKind
 from tracker.records import AccessTable
+from tracker.texts import without_secrets
 
 Bodies = dict[SnapshotKind, bytes]
 
-_SECRET = re.compile(r"(?i)passw|secret|token|credential|(?:^|_)key$")
-_IN_URL = re.compile(r"(?<=://)[^/@\s\"]+(?=@)")
+_SECRET = re.compile(r"(?i)passw|secret|token|credential|[._]key$")
+_COMMAND = re.compile(r"exports\..*_command")
 
 
 def of_trusted(trusted: TrustedList) -> Bodies:
@@ -80,7 +81,7 @@ def of_settings(shown: str) -> bytes:
     sections = msgspec.json.decode(shown, type=dict[str, dict[str, msgspec.Raw]])
     return msgspec.json.encode(
         {
-            f"{section}.{key}": _without_secrets(key, bytes(value).decode())
+            f"{section}.{key}": _without_secrets(f"{section}.{key}", bytes(value).decode())
             for section, keys in sections.items()
             for key, value in keys.items()
         }
@@ -92,10 +93,12 @@ def flat_settings(body: bytes | None) -> dict[str, str]:
     return msgspec.json.decode(body or b"{}", type=dict[str, str])
 
 
-def _without_secrets(key: str, value: str) -> str:
-    if _SECRET.search(key):
+def _without_secrets(name: str, value: str) -> str:
+    if _SECRET.search(name):
         return _hidden(value)
-    return _IN_URL.sub(lambda found: _hidden(found[0]), value)
+    if _COMMAND.fullmatch(name) and len(words := msgspec.json.decode(value)) > 1:
+        return msgspec.json.encode([words[0], _hidden(value)]).decode()
+    return without_secrets(value, _hidden)
 
 
 def _hidden(secret: str) -> str:

@@ -11,17 +11,19 @@ import subprocess
 from collections.abc import Sequence
 
 from tracker.errors import ExportError
+from tracker.texts import without_secrets
 
 _TIMEOUT = 30.0
 _SBIN = "/usr/sbin:/usr/local/sbin:/sbin"
 
 
 def run(argv: Sequence[str], text: str = "") -> str:
-    """Run a command with a text as its input; what it printed. Raises ExportError."""
-    shown = " ".join(argv)
+    """Run a command with a text as its input; what it printed. Raises ExportError, which names the
+    program alone: behind it may stand a password."""
+    shown = argv[0]
     program = shutil.which(argv[0], path=f"{os.environ.get('PATH', '')}:{_SBIN}")
     if program is None:
-        raise ExportError(f"{shown}: {argv[0]} is not there: install it, or name it with its path")
+        raise ExportError(f"{shown} is not there: install it, or name it with its path")
     try:
         done = subprocess.run(
             [program, *argv[1:]],
@@ -40,5 +42,6 @@ def run(argv: Sequence[str], text: str = "") -> str:
         raise ExportError(f"{shown}: cannot be run: {error}") from error
     if done.returncode != 0:
         words = "; ".join((done.stderr or done.stdout).split("\n")[:2]).strip("; ")
+        words = without_secrets(words)
         raise ExportError(f"{shown}: {words or f'exit code {done.returncode}'}")
     return done.stdout

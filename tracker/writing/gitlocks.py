@@ -41,10 +41,13 @@ def _locks(folder: Path) -> Iterator[Path]:
 
 
 def _at_work(repository: Path) -> bool:
-    """Whether a git works in that folder, or one whose folder may not be known."""
+    """Whether a git works in that folder, or one whose folder may not be known: of our own user's
+    or root's, since nobody else may."""
     place = os.path.realpath(repository)
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if process.stat().st_uid not in (0, os.geteuid()):
+                continue
             if not (process / "comm").read_bytes().startswith(b"git"):
                 continue
             try:

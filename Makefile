@@ -16,7 +16,8 @@ PYTHON ?= python3
 JOBS ?= $(shell expr $$(nproc) + 1)
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := postfix postfix-lmdb dovecot-pop3d dovecot-imapd systemd-journal-remote git iproute2 openssl strace
+PACKAGES := postfix postfix-lmdb dovecot-pop3d dovecot-imapd systemd-journal-remote git iproute2 openssl strace \
+    libfaketime
 
 # What popgate exports to, and a browser for its report; the tests run them.
 PROGRAMS := rspamd spamassassin opendkim miltertest fail2ban nftables chromium man-db

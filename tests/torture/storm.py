@@ -175,7 +175,7 @@ class Storm:
         command = ["/usr/sbin/postmap", "-c", str(self.popgate.postfix), *arguments, table]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
-    def probe(self, patience: float = 120) -> float:
+    def probe(self, patience: float = 300) -> float:
         """Log in from an address of its own: the seconds from the line to the table."""
         number = next(self._probes)
         address = f"198.18.{number // 250}.{number % 250 + 1}"

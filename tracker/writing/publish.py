@@ -34,11 +34,8 @@ from tracker.writing.reserve import Reserve
 log = logging.getLogger("popgate")
 
 _MANY = 50
-_WHOLE = 2000
-"""Changes from which on it is cheaper to write an lmdb table anew than to change it: so many, and
-one more for each so many entries. postmap takes 0.4 ms for a change, and ten times that where the
-disk is slow or busy, for it waits for the disk each time; 0.002 ms for an entry of a table that it
-writes as a whole."""
+"""Changes from which on it is cheaper to write a small lmdb table anew than to change it: postmap
+takes 0.4 ms for a change, and 0.002 ms for an entry of a table that it writes as a whole."""
 
 _RELOAD_RETRY = 60.0
 """Seconds until a reload that failed is tried again."""
@@ -304,7 +301,7 @@ class Publisher:
             self._live = after
             self._moved |= moved
             return
-        if len(put) + len(gone) > _MANY + len(self._live) / _WHOLE:
+        if len(put) + len(gone) > _MANY + len(self._live) / 200:
             after = {key: end for key, end in self._live.items() if key not in gone} | {**put}
             self._postfix.replace(self._table, {key: str(end) for key, end in after.items()})
             self._live = after

@@ -433,6 +433,10 @@ class Engine:
         with self.store.exclusive():
             return self._exporting.export(self.rules(), now, at, policy=self._follow)
 
+    def exports_wanted(self) -> bool:
+        """Whether other programs read of the rights, or once did."""
+        return self._exporting.exports.wanted()
+
     def last_export(self) -> list[str]:
         """`export` before the end: commands that wait for their time are run now."""
         return [*self.export(), *self._exporting.exports.finish()]

@@ -26,7 +26,7 @@ from typing import Any
 
 import msgspec
 
-from tracker.deciding.limits import HOUR, Recent
+from tracker.deciding.recent import HOUR, Recent
 from tracker.errors import DamagedError, StoreError
 from tracker.history import pruning, schema
 from tracker.history.changes import ChangeWriter
@@ -372,6 +372,21 @@ class Store:
         rows = list(self._select("SELECT value FROM meta WHERE key = 'read_until'"))
         return _moment(rows[0][0]) if rows else None
 
+    def saves(self) -> int:
+        """How often what is known of grants and of the log was saved, by whatever process."""
+        rows = list(self._select("SELECT value FROM meta WHERE key = 'saves'"))
+        return int(rows[0][0]) if rows else 0
+
+    def heard(self, now: datetime) -> bool:
+        """The log was read to its end and had nothing new, which counts as no save. False, and
+        nothing is done, where the clock was put back meanwhile."""
+        before = self.read_until()
+        if before is None or before > now:
+            return False
+        with self._transaction():
+            self._db.execute("REPLACE INTO meta VALUES ('read_until', ?)", (now.timestamp(),))
+        return True
+
     def save(
         self,
         changes: Iterable[Change | Ended],
@@ -388,6 +403,7 @@ class Store:
         changes = list(changes)
         with self._transaction():
             self._write(changes, now, positions or {}, read_until)
+            self._count_save()
             for journal, cursor in (cursors or {}).items():
                 self._db.execute("REPLACE INTO cursors VALUES (?, ?)", (journal, cursor))
             if memory is not None:
@@ -416,6 +432,7 @@ class Store:
         """Have whoever follows the log compare all tables; it is seen as a change of the state."""
         with self._transaction():
             self._db.execute("REPLACE INTO meta VALUES ('check_asked', 1)")
+            self._count_save()
 
     def check_asked(self) -> bool:
         """Whether a comparison was asked for and has not been made yet."""
@@ -425,6 +442,11 @@ class Store:
         """The comparison was made."""
         with self._transaction():
             self._db.execute("DELETE FROM meta WHERE key = 'check_asked'")
+
+    def _count_save(self) -> None:
+        self._db.execute(
+            "INSERT INTO meta VALUES ('saves', 1) ON CONFLICT DO UPDATE SET value = value + 1"
+        )
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -17,8 +17,9 @@ from datetime import datetime, timedelta
 
 from msgspec import structs
 
-from tracker.deciding.limits import Limits, Recent, Watch, beyond
+from tracker.deciding.limits import Limits, Watch, beyond
 from tracker.deciding.policy import GrantPolicy
+from tracker.deciding.recent import Recent
 from tracker.records import (
     MANUAL_SERVICE,
     Change,

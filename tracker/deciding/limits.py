@@ -9,27 +9,19 @@ refused. The logins of users whom the log does not name count for no user.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from heapq import heappop, heappush
 from itertools import islice
 
 from msgspec import Struct
 
 from tracker.deciding.policy import GrantPolicy
+from tracker.deciding.recent import HOUR, Recent
 from tracker.records import MANUAL_SERVICE, Grant
 from tracker.settings import LimitName
 
-HOUR = timedelta(hours=1)
 NAMELESS = "?"
 """The user of a login whose line names none."""
-
-
-class Recent(Struct, frozen=True):
-    """A grant whose window is over, and whose last login counts for an hour."""
-
-    user: str
-    address: str
-    last_login: datetime
 
 
 class Crossing(Struct, frozen=True):

@@ -218,14 +218,25 @@ class Engine:
     def _load(self, now: datetime) -> None:
         """The ledger as the store has it, under the settings of now."""
         self.store.changed_elsewhere()
+        agreed = self.store.agreed(self._policy.terms, now, follow=self._follow)
         self._seen_until = self.store.read_until() or _NEVER
         if self._seen_until > now:  # the clock was put back
             self._seen_until = now
             self.store.save([], now, read_until=now)
-        kept = self.store.grants(), self.store.ended(), self.store.recent(now)
-        self._ledger = Ledger(self._policy, *kept, self._watch)
-        self._keep([*self._ledger.reconfigure(self._policy, now), *self._ledger.expire(now)], now)
-        self._index.replace(self._ledger.grants())
+        self._ledger = Ledger(
+            self._policy, ended=self.store.ended(), watch=self._watch, kept=self.store.kept()
+        )
+        # A million grants that were made under these settings need not be looked at.
+        changes = [] if agreed else self._ledger.reconfigure(self._policy, now)
+        self._keep([*changes, *self._ledger.expire(now)], now)
+        if self._follow and not agreed:
+            self.store.agree(self._policy.terms, now)
+        self._index_all()
+
+    def _index_all(self) -> None:
+        """Only the policy service asks it: for any other it would be a second ledger."""
+        if self.settings.grants.scope == "address":
+            self._index.replace(self._ledger.grants())
 
     def step(self) -> bool:
         """Read, decide, save, publish; True when there is more to read at once."""
@@ -294,7 +305,7 @@ class Engine:
             # Else windows would last longer by as much.
             shrunk = self._ledger.reconfigure(self._policy, now, "the clock was put back")
             self._keep([*shrunk], now)
-            self._index.replace(self._ledger.grants())
+            self._index_all()
             self._behind = True
             self._exporting.grants_unknown()
 
@@ -319,12 +330,14 @@ class Engine:
                 memory=reader.memory(),
                 told=told,
             )
+            self._ledger.saved()
             reader.saved()
             self._heard = now
             self._seen_until = read_until or self._seen_until
             self._recording.tidy(now)
         elif changes:
             self.store.save(changes, now)
+            self._ledger.saved()
         if len(self._unsettled) > _UNCOMMITTED:
             self._unsettled = net(self._unsettled)
         for change in changes:
@@ -337,12 +350,11 @@ class Engine:
 
     def rules(self) -> RuleSet:
         """The rules in force: what the tables are rendered from and `decide` walks."""
-        expiries = self._ledger.expiries()
         read_until = self._read_until()
-        if read_until is not None:
-            unread, now = self._ledger.expiries_unread(read_until), self._clock()
-            expiries = {address: expiries[address] for address, end in unread.items() if end > now}
-        return self._rules(expiries, read_until)
+        if read_until is None:
+            return self._rules(self._ledger.expiries(), None)
+        unread = self._ledger.expiries_unread(read_until, self._clock())
+        return self._rules(unread, read_until)
 
     def _rules(self, expiries: Mapping[str, datetime], read_until: datetime | None) -> RuleSet:
         return RuleSet(

@@ -201,7 +201,7 @@ class TestExpiry:
         made = ledger()
         for second in range(5000):
             made.apply(login(session=None, at=second), after(second))
-        assert len(made._heap) <= 2 + 1024
+        assert len(made._book._due) <= 2 + 1024
 
 
 class TestAnAdmin:

@@ -26,6 +26,8 @@ _SBIN = "/usr/sbin:/usr/local/sbin:/sbin"
 _HARMLESS = re.compile(
     r"^\S+: warning: (?:\S+main\.cf, line \d+: overriding|\S+: unused parameter)"
 )
+_PART = 65536
+"""Characters of a listing that are parted into lines at a time."""
 _UNUSED = re.compile(r"main\.cf: unused parameter: (\S+?=.*)")
 _VALUES = (
     "smtpd_relay_restrictions",
@@ -201,13 +203,19 @@ class Postfix:
             self._run(["postmap", *self._config, "-d", "-", table], lines, absent=1)
 
     def read(self, table: str) -> dict[str, str]:
-        """All entries of an indexed table (`postmap -s`)."""
+        """All entries of an indexed table."""
+        return dict(self.entries(table))
+
+    def entries(self, table: str) -> Iterator[tuple[str, str]]:
+        """The same one by one (`postmap -s`): a million of them are read once, not three times."""
         listing = self._run(["postmap", *self._config, "-s", table])
-        entries: dict[str, str] = {}
-        for line in listing.splitlines():
-            key, _, value = line.partition("\t")
-            entries[key] = value
-        return entries
+        place = 0
+        while place < len(listing):  # as a list of lines it would take three times as much
+            end = listing.find("\n", place + _PART) + 1 or len(listing)
+            for line in listing[place:end].removesuffix("\n").split("\n"):
+                key, _, value = line.partition("\t")
+                yield key, value
+            place = end
 
     def query(self, table: str, key: str) -> str | None:
         """What the table answers for a key. Raises PostfixError if Postfix cannot read it."""

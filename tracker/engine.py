@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -112,7 +113,7 @@ class Engine:
         self._reader: LogReader | None = None
         self._unsettled: list[Change] = []
         self._texts_changed: list[str] = []
-        self._grant_texts: list[Table] = []
+        self._grant_text: tuple[str, bytes] | None = None
         self._check_at = float("inf")
         self._repaired = False
         self._policy_behind = False
@@ -414,7 +415,7 @@ class Engine:
             self._refresh(self._clock())
             self._checked()
             found = self._edits.find(
-                [*self._policy_texts(), *self._grant_texts],
+                [*self._policy_texts(), *self._written()],
                 self.senders.tables.values(),
                 self.rules().granted(),
             )
@@ -424,8 +425,15 @@ class Engine:
                 self._put_policy()
                 self._put_senders()
                 self._match(told=True)
-            self._repaired = self._repaired or not self._grant_texts  # they are written anew
+            self._repaired = self._repaired or self._grant_text is None  # it is written anew
             self.store.checked()
+
+    def _written(self) -> list[Table]:
+        """The text beside the grant table, as it was last written."""
+        if self._grant_text is None:
+            return []
+        name, packed = self._grant_text
+        return [Table(name, "text", zlib.decompress(packed).decode())]
 
     def _checked(self) -> None:
         interval = self.settings.audit.check_interval.total_seconds()
@@ -495,11 +503,13 @@ class Engine:
             self.publisher.renew(rules.granted())
             self._recording.published(self.publisher)
             self._behind = False
-            shown = self._names.grants(self._ledger.grants())
-            texts = render.grant_texts(rules, shown, self.publisher.kind)
-            for table in texts:
+            # Who follows the log has put there all that is granted.
+            opened = self.publisher.held() if self._follow else dict(rules.granted().items())
+            holders = ((address, self._names(user)) for address, user in self._ledger.holders())
+            for table in render.grant_texts(opened, holders, self.publisher.kind):
                 self.publisher.put_text(table)
-            self._grant_texts = [table for table in texts if table.kind == "text"]
+                if table.kind == "text":
+                    self._grant_text = (table.name, zlib.compress(table.text.encode(), 1))
             if self._commit(self._unsettled):
                 self._unsettled.clear()
                 self._repaired = False

@@ -59,6 +59,11 @@ class KeptGrants:
         """All of them, ordered by address as text."""
         return self._grants("ORDER BY address, user")
 
+    def holders(self) -> Iterator[tuple[str, str]]:
+        """Address and user of all of them, ordered by address as text."""
+        query = "SELECT address, user FROM grants ORDER BY address, user"
+        return ((address, user) for address, user in self._select(query))
+
     def grants_of(self, address: str) -> list[Grant]:
         """Those of one address."""
         return list(self._grants("WHERE address = ?", address))

@@ -10,14 +10,14 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from msgspec import structs
 
 from tracker.errors import StoreError
-from tracker.records import Change, Grant
+from tracker.records import Change
 from tracker.settings import Settings
 
 KEY_FILE = "users.key"
@@ -42,10 +42,6 @@ class Names:
             return user
         digest = hmac.digest(self._key, user.encode("utf-8", "surrogatepass"), "sha256")
         return f"u-{digest.hex()[:_DIGITS]}"
-
-    def grants(self, grants: Iterable[Grant]) -> Iterator[Grant]:
-        """Grants, to be shown."""
-        return (structs.replace(one, user=self(one.user)) for one in grants)
 
     def changes(self, changes: Iterable[Change]) -> list[Change]:
         """Changes, to be shown."""

@@ -31,6 +31,9 @@ class Kept(Protocol):
     def grants(self) -> Iterator[Grant]:
         """All of them, those of an address together."""
 
+    def holders(self) -> Iterator[Key]:
+        """Address and user of all of them, those of an address together."""
+
     def grants_of(self, address: str) -> list[Grant]:
         """Those of one address."""
 
@@ -95,6 +98,14 @@ class Book:
             yield from (one for one in self._kept.grants() if one.address not in changed)
         for users in changed.values():
             yield from users.values()
+
+    def holders(self) -> Iterator[Key]:
+        """Address and user of every grant, those of an address together."""
+        changed = self._users if self._kept is None else dict(self._users)
+        if self._kept is not None:
+            yield from (key for key in self._kept.holders() if key[0] not in changed)
+        for address, users in changed.items():
+            yield from ((address, user) for user in users)
 
     def users_grants(self, user: str) -> list[Grant]:
         """The grants of a user."""

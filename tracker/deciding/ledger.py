@@ -78,6 +78,10 @@ class Ledger:
         """Every grant, in no order."""
         return self._book.grants()
 
+    def holders(self) -> Iterator[tuple[str, str]]:
+        """Address and user of every grant, those of an address together."""
+        return self._book.holders()
+
     def of(self, address: str) -> list[Grant]:
         """The grants of one address."""
         return list(self._book.of(address).values())

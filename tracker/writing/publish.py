@@ -223,6 +223,10 @@ class Publisher:
         """Whether that text was ever put here."""
         return (self._directory / name).exists()
 
+    def held(self) -> Mapping[str, int]:
+        """The entries of the live grant table, as this process last left it or found it."""
+        return self._live
+
     def holds(self, address: str) -> bool:
         """Whether the address stands in the grant table."""
         return address in self._live

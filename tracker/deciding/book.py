@@ -69,14 +69,15 @@ class Kept(Protocol):
 class Book:
     """Grants by address and user."""
 
-    def __init__(self, kept: Kept | None = None) -> None:
+    def __init__(self, kept: Kept | None = None, count: int = 0) -> None:
+        """`count`: how many are kept."""
         self._kept = kept
         self._users: dict[str, dict[str, Grant]] = {}
         self._open: dict[str, Key | None] = {}
         self._open_of: dict[str, set[str]] = {}
         self._due: list[tuple[datetime, str, str]] = []
         self._over_until = datetime.min.replace(tzinfo=UTC)
-        self._count = kept.count()[0] if kept else 0
+        self._count = count
 
     def __len__(self) -> int:
         return self._count
@@ -119,12 +120,13 @@ class Book:
         if self._kept is not None:
             before = ""
             those: list[Facts] = []
-            for address, until, expires, in_session in self._kept.ends():
-                if address != before:
+            for row in self._kept.ends():
+                if row[0] != before:
                     if those and before not in changed:
                         yield before, those
-                    before, those = address, []
-                those.append((until, expires, in_session))
+                    before, those = row[0], [row[1:]]
+                else:
+                    those.append(row[1:])
             if those and before not in changed:
                 yield before, those
         for address, users in changed.items():

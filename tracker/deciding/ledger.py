@@ -56,8 +56,9 @@ class Ledger:
         `kept`: grants and what was recent as they were last saved, in place of the first and the
         third; whoever gives it says when more is saved (`saved`)."""
         self._policy = policy
-        self._book = Book(kept)
-        self._limits = Limits(policy, recent, watch, kept)
+        count, given = kept.count() if kept else (0, 0)
+        self._book = Book(kept, count)
+        self._limits = Limits(policy, recent, watch, kept=kept, earned=count - given)
         self._ended = {one.session: one.time for one in ended}
         for grant in grants:
             self._put(grant)

@@ -74,16 +74,16 @@ class Limits:
         policy: GrantPolicy,
         recent: Iterable[Recent] = (),
         watch: Watch | None = None,
+        *,
         kept: Kept | None = None,
+        earned: int = 0,
     ) -> None:
-        """`kept`: the grants, and what is over, as they were last saved."""
+        """`kept`: the grants, and what is over, as they were last saved; `earned`: how many of
+        those logins earned."""
         self.policy = policy
         self._watch = watch or Watch()
         self._kept = kept
-        self._earned = 0
-        if kept is not None:
-            count, given = kept.count()
-            self._earned = count - given
+        self._earned = earned
         self._of_user: dict[str, dict[str, datetime | None]] = {}
         self._gone: dict[str, list[tuple[Grant, bool]]] = {}
         self._over: list[tuple[datetime, str, str]] = []

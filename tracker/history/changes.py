@@ -12,6 +12,7 @@ import sqlite3
 import zlib
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
+from itertools import chain
 
 from tracker.history.records import Commit, PastChange, SnapshotKind
 from tracker.history.schema import address_key
@@ -49,8 +50,10 @@ class ChangeWriter:
         was killed between the one and the other. What the table got so, it got when the grant
         began. Returns what no kill explains, a line each: somebody edited it."""
         query = "SELECT address FROM held WHERE until IS NULL"
-        there = [address in held for (address,) in self._db.execute(query)]
-        if all(there) and len(there) == len(held):
+        (number,) = self._db.execute("SELECT count(*) FROM held WHERE until IS NULL").fetchone()
+        # A million of them are looked up without a step of the interpreter for each.
+        rows = chain.from_iterable(self._db.execute(query))
+        if number == len(held) and all(map(held.__contains__, rows)):
             return []
         known = {row[0] for row in self._db.execute(query)}
         holds = set(held)

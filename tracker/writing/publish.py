@@ -344,10 +344,10 @@ class Publisher:
         copy of a million entries is made."""
         there = 0
         try:
-            for key, value in self._postfix.entries(self._table):
-                if self._live.get(key) != _number(value):
+            for keys, values in self._postfix.entries(self._table):
+                if [*map(self._live.get, keys)] != [*map(_number, values)]:
                     return False
-                there += 1
+                there += len(keys)
         except PostfixTimeoutError:
             raise
         except PostfixError:
@@ -360,12 +360,15 @@ class Publisher:
         if not (self._directory / f"{name}.lmdb").is_file():
             return None
         try:
-            return {key: value(text) for key, text in self._postfix.entries(table)}
+            entries: dict[str, _Value] = {}
+            for keys, values in self._postfix.entries(table):
+                entries.update(zip(keys, map(value, values), strict=True))
         except PostfixTimeoutError:
             raise  # somebody holds a lock on it, which is no damage
         except PostfixError as error:
             log.error("event=rebuild table=%s error=%r", table, str(error))
             return None
+        return entries
 
     def _read_cidr(self) -> dict[str, int] | None:
         path = self._directory / GRANT_FILES["cidr"]

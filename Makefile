@@ -19,7 +19,7 @@ BIN := $(VENV)/bin
 PACKAGES := postfix postfix-lmdb dovecot-pop3d dovecot-imapd systemd-journal-remote git iproute2 openssl strace
 
 # What popgate exports to, and a browser for its report; the tests run them.
-PROGRAMS := rspamd spamassassin opendkim miltertest fail2ban nftables chromium
+PROGRAMS := rspamd spamassassin opendkim miltertest fail2ban nftables chromium man-db
 
 # What boots machines.
 MACHINES := debootstrap systemd-container
@@ -27,6 +27,7 @@ MACHINES := debootstrap systemd-container
 # Where make install puts it. With DESTDIR nothing is started, and no user is made.
 PREFIX ?= /opt/popgate
 BINDIR ?= /usr/local/bin
+MANDIR ?= /usr/local/share/man
 LIBDIR ?= /usr/local/lib
 
 # Seconds that make fuzz gives each target.
@@ -69,11 +70,11 @@ deb: $(VENV)/.made
 
 install:
 	@PYTHON=$(PYTHON) DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) BINDIR=$(BINDIR) LIBDIR=$(LIBDIR) \
-	    packaging/install
+	    MANDIR=$(MANDIR) packaging/install
 
 uninstall:
-	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) BINDIR=$(BINDIR) LIBDIR=$(LIBDIR) PURGE=$(PURGE) \
-	    packaging/uninstall
+	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) BINDIR=$(BINDIR) LIBDIR=$(LIBDIR) MANDIR=$(MANDIR) \
+	    PURGE=$(PURGE) packaging/uninstall
 
 torture: setup
 	@$(BIN)/python -m pytest -m 'torture or fault'
@@ -100,13 +101,15 @@ lint: $(VENV)/.made
 	@$(BIN)/mypy
 
 bench: setup
-	@lab/install-servers fail2ban
+	@lab/install-servers fail2ban ripgrep sshguard
 	@$(BIN)/python -m bench
 
-# docs/configuration.md is made from the settings; a test holds it against them.
+# docs/configuration.md and the manual pages are made from settings and commands; a test holds them
+# against these.
 docs: $(VENV)/.made
 	@$(BIN)/python -c 'from tracker.config import reference; print(reference(), end="")' \
 	    > docs/configuration.md
+	@$(BIN)/python -m lab.manual docs/man
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

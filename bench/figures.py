@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 # As an installed program runs: its modules are compiled once, not at every start.
@@ -54,6 +56,24 @@ def side_by_side(commands: dict[str, Sequence[str]], rounds: int = 5) -> dict[st
         )
         for name, those in runs.items()
     }
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Hold this process, and those that it starts meanwhile, on one core."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(allowed)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def exponent(points: Sequence[tuple[float, float]]) -> float:
+    """The power of the size by which a cost grows, from pairs of both: the slope of their
+    logarithms."""
+    sizes, costs = zip(*((math.log(size), math.log(cost)) for size, cost in points), strict=True)
+    return statistics.linear_regression(sizes, costs).slope
 
 
 def percentile(values: Sequence[float], share: float) -> float:

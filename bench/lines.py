@@ -13,15 +13,20 @@ from typing import Literal
 
 Stamps = Literal["rfc3164", "rfc3339"]
 _BEGIN = datetime(2026, 3, 10, tzinfo=UTC)
+_SECONDS = 80_000
 
 
 def write(path: Path, count: int, stamps: Stamps, seed: int = 1) -> None:
     """Write that many lines to `path`."""
     chance = random.Random(seed)
+    second, stamp = -1, ""
     with path.open("w", encoding="utf-8") as file:
         for number in range(count):
-            moment = _BEGIN + timedelta(seconds=number * 80000 / count)
-            file.write(f"{_stamp(moment, stamps)} mailhost {_message(chance, number)}\n")
+            whole, fraction = divmod(number * _SECONDS * 1_000_000 // count, 1_000_000)
+            if whole != second:
+                second, stamp = whole, _stamp(_BEGIN + timedelta(seconds=whole), stamps)
+            exact = f".{fraction:06}+00:00" if stamps == "rfc3339" else ""
+            file.write(f"{stamp}{exact} mailhost {_message(chance, number)}\n")
 
 
 def login(address: str, moment: datetime, number: int) -> str:
@@ -35,14 +40,15 @@ def login(address: str, moment: datetime, number: int) -> str:
 
 def _stamp(moment: datetime, stamps: Stamps) -> str:
     if stamps == "rfc3339":
-        return moment.isoformat(timespec="microseconds")
+        return f"{moment:%Y-%m-%dT%H:%M:%S}"
     return f"{moment:%b} {moment.day:2} {moment:%H:%M:%S}"
 
 
 def _message(chance: random.Random, number: int) -> str:
-    user = f"user{chance.randrange(5000)}@example.com"
-    address = f"203.0.{chance.randrange(256)}.{chance.randrange(256)}"
-    session = f"{chance.getrandbits(64):016x}"
+    bits = chance.getrandbits(96)
+    user = f"user{(bits >> 64) % 5000}@example.com"
+    address = f"203.0.{bits >> 80 & 255}.{bits >> 88}"
+    session = f"{bits & 0xFFFF_FFFF_FFFF_FFFF:016x}"
     draw = chance.random()
     if draw < 0.12:
         return (
@@ -65,7 +71,7 @@ def _message(chance: random.Random, number: int) -> str:
         return f"postfix/smtpd[{number % 32768}]: connect from unknown[{address}]"
     queue_id = session[:10].upper()
     if draw < 0.80:
-        size = chance.randrange(50000)
+        size = bits % 50000
         return f"postfix/qmgr[812]: {queue_id}: from=<{user}>, size={size}, nrcpt=1 (queue active)"
     return (
         f"postfix/smtp[{number % 32768}]: {queue_id}: to=<{user}>, relay=mx.example.net[192.0.2.25]"

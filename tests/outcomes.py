@@ -28,9 +28,11 @@ class Outcome(Protocol):
         lost: int = 0,
         wrong: int = 0,
         recovery: float | None = None,
+        measured: str = "",
     ) -> None:
         """`lost`: logins without their grant; `wrong`: addresses granted without a right;
-        `recovery`: seconds from the end of the fault until all was right again."""
+        `recovery`: seconds from the end of the fault until all was right again; `measured`: what
+        else there is to say."""
 
 
 @pytest.fixture
@@ -44,8 +46,9 @@ def outcome(request: pytest.FixtureRequest) -> Outcome:
         lost: int = 0,
         wrong: int = 0,
         recovery: float | None = None,
+        measured: str = "",
     ) -> None:
-        row = (fault, runs, lost, wrong, recovery)
+        row = (fault, runs, lost, wrong, recovery, measured)
         request.node.user_properties.append((_NAME, row))  # so it comes back from other workers too
 
     return record
@@ -68,24 +71,25 @@ def pytest_terminal_summary(
     )
     if not rows:
         return
-    table = Table("fault", "runs", "lost", "wrongly granted", "recovery, s", box=None)
-    for fault, (runs, lost, wrong, recovery) in rows.items():
+    table = Table("fault", "runs", "lost", "wrongly granted", "recovery, s", "measured", box=None)
+    for fault, (runs, lost, wrong, recovery, measured) in rows.items():
         seconds = "-" if recovery is None else f"{recovery:.1f}"
-        table.add_row(fault, str(runs), str(lost), str(wrong), seconds)
+        table.add_row(fault, str(runs), str(lost), str(wrong), seconds, measured)
     text = io.StringIO()
-    console = Console(width=120, file=text)
+    console = Console(width=160, file=text)
     console.print(table)
     terminalreporter.section("faults")
     terminalreporter.write(text.getvalue())
 
 
-_Row = tuple[int, int, int, float | None]
+_Row = tuple[int, int, int, float | None, str]
 
 
-def _added_up(values: Iterable[tuple[str, int, int, int, float | None]]) -> dict[str, _Row]:
+def _added_up(values: Iterable[tuple[str, int, int, int, float | None, str]]) -> dict[str, _Row]:
     rows: dict[str, _Row] = {}
-    for fault, runs, lost, wrong, recovery in values:
-        before = rows.get(fault, (0, 0, 0, None))
+    for fault, runs, lost, wrong, recovery, measured in values:
+        before = rows.get(fault, (0, 0, 0, None, ""))
         longest = max((one for one in (before[3], recovery) if one is not None), default=None)
-        rows[fault] = (before[0] + runs, before[1] + lost, before[2] + wrong, longest)
+        sums = (before[0] + runs, before[1] + lost, before[2] + wrong)
+        rows[fault] = (*sums, longest, measured or before[4])
     return rows

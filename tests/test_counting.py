@@ -62,10 +62,11 @@ LINE = "Nov 24 08:45:29 mailhost dovecot: pop3-login: Login: user=<a>, rip=203.0
 )
 def test_what_is_no_event_is_not_counted_either(odd: str) -> None:
     block = (LINE * 2 + odd + LINE).encode()
-    events, parts = reader().count(block)
+    events, lines, parts = reader().count(block)
     assert events + Counter(map(type, reader().join(parts))) == Counter(
         map(type, reader().read(block))
     )
+    assert lines == 4
 
 
 @given(

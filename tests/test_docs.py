@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from lab import manual
+from tests.conftest import require
 from tracker.cli import popgate
 from tracker.config import settings_table
 from tracker.deciding.health.catalogue import CATALOGUE
@@ -40,6 +45,27 @@ def test_every_setting_that_is_named_anywhere_exists() -> None:
         for section, key in re.findall(r"`([a-z_]+)\.([a-z_][a-z_0-9]*)`", text):
             if section in sections and key not in ("py", "txt", "cidr", "lmdb", "toml", "log"):
                 assert f"{section}.{key}" in settings
+
+
+def test_the_manual_pages_say_what_commands_and_settings_are() -> None:
+    """`make docs` writes them."""
+    pages = ROOT / "docs/man"
+    assert (pages / "popgate.8").read_text(encoding="utf-8") == manual.commands()
+    assert (pages / "popgate.toml.5").read_text(encoding="utf-8") == manual.settings()
+
+
+@pytest.mark.parametrize("page", ["popgate.8", "popgate.toml.5"])
+def test_a_manual_page_has_no_word_that_man_stumbles_over(page: str) -> None:
+    require(None if shutil.which("man") else "not installed: man-db")
+    done = subprocess.run(
+        ["man", "--warnings", "--encoding=utf8", "--local-file", ROOT / "docs/man" / page],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "MANWIDTH": "80", "LC_ALL": "C.UTF-8"},
+    )
+    assert done.stderr == ""
+    assert "NAME" in done.stdout
 
 
 def test_every_dependency_has_its_sentence() -> None:

@@ -162,6 +162,10 @@ def test_a_cidr_table_is_compared_like_an_indexed_one(tmp_path: Path) -> None:
             "popgate revoke ::1 --config /x",
         ),
         (
+            "popgate revoke --user 'a$b'",
+            "popgate revoke --config /x --user 'a$b'",
+        ),
+        (
             "echo '* * * * * root popgate expire' > /etc/cron.d/popgate",
             "echo '* * * * * root popgate expire --config /x' > /etc/cron.d/popgate",
         ),

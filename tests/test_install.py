@@ -12,6 +12,7 @@ from lab.postfix import age
 from tracker import config
 from tracker.cli import popgate
 from tracker.errors import InstallError, RefusedError
+from tracker.settings import PostfixSettings, Settings
 
 MAIN = """\
 compatibility_level = 3.6
@@ -85,8 +86,10 @@ def test_a_bad_configuration_keeps_nobody_from_taking_popgate_out(
 
 def test_what_can_be_read_of_a_bad_configuration(tmp_path: Path) -> None:
     file = tmp_path / "popgate.toml"
-    assert config.salvage(file) == {}
+    assert config.as_far_as_sound(file)[0] == Settings()
     file.write_text("what")
-    assert config.salvage(file) == {}
-    file.write_text("log = 5\n[postfix]\nconfig_directory = '/x'\n")
-    assert config.salvage(file) == {"postfix": {"config_directory": "/x"}}
+    assert config.as_far_as_sound(file)[0] == Settings()
+    file.write_bytes(b"log = 5 # \xff\n[postfix]\nconfig_directory = '/x'\nreload = 5\n")
+    sound, faults = config.as_far_as_sound(file)
+    assert sound == Settings(postfix=PostfixSettings(config_directory="/x"))
+    assert "cannot be read" in faults[0]

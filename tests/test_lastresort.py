@@ -6,8 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from lab.popgate import Popgate
+from tracker import config
+from tracker.lastresort import end_by_table
 from tracker.settings import PostfixSettings
 from tracker.writing.postfix import Postfix
 
@@ -51,6 +54,28 @@ def test_a_bad_configuration_keeps_nothing_open(site: Popgate) -> None:
     assert done.returncode == 2
     assert "window" in done.stderr
     assert postfix(site).read(table(site)).keys() == {IN_FORCE}
+
+
+@pytest.mark.parametrize("bad", ['\n[grants]\nwindow = "soon"\n', "\n\xff", "\n[grants\n"])
+def test_nor_where_the_table_is_a_cidr_table(
+    tmp_path: Path, postfix_config: Path, monkeypatch: pytest.MonkeyPatch, bad: str
+) -> None:
+    """Also where nothing of the file can be read: the folder is the usual one then."""
+    cidr = '[postfix]\ntable = "cidr"\n'
+    (tmp_path / "mail.log").touch()
+    made = Popgate(tmp_path / "popgate", tmp_path / "mail.log", postfix_config, cidr)
+    assert made.command("once").returncode == 0
+    now, text = int(time.time()), made.maps / "pop_before_smtp.cidr"
+    with text.open("a") as file:
+        file.write(f"{OVER} {now - 1}\n{IN_FORCE} {now + 3600}\nnonsense {now + 3600}\n")
+    with made.file.open("ab") as file:
+        file.write(bad.encode("latin-1"))
+    sound, faults = config.as_far_as_sound(made.file)
+    assert faults
+    tables = structs.replace(sound.tables, directory=made.maps)
+    host = PostfixSettings(config_directory=str(postfix_config))
+    assert end_by_table(tables, host, now) == [OVER, "nonsense"]
+    assert IN_FORCE in text.read_text()
 
 
 def test_a_configuration_that_is_not_there_is_an_error_and_nothing_else(site: Popgate) -> None:

@@ -90,6 +90,8 @@ def test_make_install_and_uninstall_below_a_folder(
     assert "/usr/bin/popgate" not in "".join(unit.read_text() for unit in units.iterdir())
     for name in ("sysusers.d", "tmpfiles.d"):
         assert (root / "usr/local/lib" / name / "popgate.conf").exists()
+    for page in ("man8/popgate.8", "man5/popgate.toml.5"):
+        assert (root / "usr/local/share/man" / page).read_text().startswith(".TH POPGATE")
     done = subprocess.run(
         [root / "opt/popgate/bin/python", "-m", "tracker", "--version"],
         capture_output=True,

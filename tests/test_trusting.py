@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +21,7 @@ from tracker.resolver import Resolver
 from tracker.settings import Settings
 
 NAME = "mail.example.com"
+START = NOW.timestamp()
 
 
 class Here:
@@ -223,6 +226,28 @@ class TestAFileThatIsBeingWritten:
         engine.reread_trusted()
         assert "203.0.113.99/32 OK" in table(here)
         assert not engine.list_unsettled()
+
+    def test_again_and_again_is_taken_up_all_the_same_in_the_end(
+        self, here: Here, engine: Engine
+    ) -> None:
+        for number in range(60):
+            here.trusted.write_text(f"203.0.113.{number}\n")
+            os.utime(here.trusted, (START + number / 10, START + number / 10))
+            self.at(here, here.trusted, 0.01)
+            engine.reread_trusted()
+        assert re.findall(r"^203.*OK", table(here), re.M) == ["203.0.113.50/32 OK"]
+
+    @pytest.mark.parametrize("half", ["", "203.0.113.5\n203.0.113.1"])
+    def test_and_is_never_more_than_half_is_not_taken_up(
+        self, here: Here, engine: Engine, half: str
+    ) -> None:
+        before = table(here)
+        for number in range(80):
+            here.trusted.write_text(half)
+            os.utime(here.trusted, (START + number / 10, START + number / 10))
+            self.at(here, here.trusted, 0.01)
+            engine.reread_trusted()
+        assert table(here) == before
 
     def test_and_was_moved_away_for_that_is_not_an_empty_list(
         self, here: Here, engine: Engine

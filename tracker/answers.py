@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from tracker.records import NameAnswers
-from tracker.regular import stage
+from tracker.regular import read_bytes, stage
 
 log = logging.getLogger("popgate")
 
@@ -25,7 +25,7 @@ def remembered(directory: Path) -> dict[str, NameAnswers]:
     """The answers that were kept in a state folder, by name."""
     file = directory / _NAME
     try:
-        return msgspec.json.decode(file.read_bytes(), type=dict[str, NameAnswers])
+        return msgspec.json.decode(read_bytes(file), type=dict[str, NameAnswers])
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.MsgspecError) as error:

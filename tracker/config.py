@@ -101,7 +101,11 @@ def as_far_as_sound(path: Path) -> tuple[Settings, list[str]]:
     try:
         return _parsed(_read(path), str(path))
     except ConfigError as error:
-        return Settings(), error.problems
+        faults = error.problems
+    try:  # a byte that is no UTF-8 may stand in a comment
+        return _parsed(path.read_text(encoding="utf-8", errors="replace"), str(path))[0], faults
+    except (OSError, ConfigError):
+        return Settings(), faults
 
 
 def _read(path: Path) -> str:
@@ -113,15 +117,6 @@ def _read(path: Path) -> str:
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: cannot be read: {error}"]) from error
-
-
-def salvage(path: Path) -> dict[str, Any]:
-    """The sections that can be read of a file that is bad; nothing where it is no TOML at all."""
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8", errors="replace"))
-    except (OSError, tomllib.TOMLDecodeError):
-        return {}
-    return {name: section for name, section in data.items() if isinstance(section, dict)}
 
 
 def parse(text: str, where: str) -> Settings:

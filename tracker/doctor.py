@@ -46,7 +46,7 @@ from tracker.writing.postfix import Postfix
 _T = TypeVar("_T")
 _OWN = re.compile(
     r"\bpopgate (?:config|doctor|expire|explain|install|list|once|revoke|status|trust)\b"
-    r"[^;&|'>]*?(\s*)(?=[;&|'>]|$)"
+    r"[^;&|'>]*?(\s*)(?=(?:--[a-z]+ )?[;&|'>]|$)"
 )
 
 _PATIENCE = Duration(seconds=3)
@@ -140,7 +140,8 @@ class _Visit:
     def _units(self) -> None:
         units = self._try("systemd", upkeep.units)
         lines, unread = upkeep.crontabs()
-        self._upkeep = Upkeep(units=units, crontab=lines, crontab_unseen=unread)
+        asked = upkeep.reload_asked(self._settings.postfix.reload_request)
+        self._upkeep = Upkeep(units=units, crontab=lines, crontab_unseen=unread, reload_asked=asked)
 
     def _files(self) -> Files:
         seen = files.files(self._settings, self._file)
@@ -167,6 +168,7 @@ class _Visit:
             pid=state.pid,
             read_until=state.read_until,
             newest=state.newest,
+            expired=state.expired,
             state=state.state,
         )
         self._add(judge_upkeep.upkeep(self._upkeep, utc_now()))

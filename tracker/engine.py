@@ -14,8 +14,8 @@ import logging
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,7 @@ from tracker.pseudonyms import Names, names
 from tracker.reading.follow import LogReader
 from tracker.reading.selecting import doubts, forgeable, select
 from tracker.recording import Recording
-from tracker.records import Change, Ended, Table
+from tracker.records import NEVER, Change, Ended, Table
 from tracker.settings import Settings
 from tracker.standing import Standing, watched
 from tracker.status import Status
@@ -47,7 +47,7 @@ from tracker.trusting import Trusting, say
 from tracker.writing import render
 from tracker.writing.audit import History
 from tracker.writing.edits import Edits
-from tracker.writing.messages import message, net
+from tracker.writing.messages import Net, message
 from tracker.writing.postfix import Postfix
 from tracker.writing.publish import Publisher, table_type
 
@@ -59,13 +59,15 @@ log = logging.getLogger("popgate")
 _SAID = 20
 """Lines of a bad trusted list that are logged; `popgate trust check` names all."""
 
-_UNCOMMITTED = 50_000
-"""Changes that wait to be committed, beyond which only the last of each grant is kept."""
+_ENDS = 10_000
+"""Grants that end in one step at most: logins are not kept waiting while a million ends at once."""
+
+_LATEST = 5.0
+"""Seconds that the grant table waits at most while there is more to read."""
 
 _OUTCOMES: Mapping[str, str] = {"login": "accepted", "failed": "refused"}
 _HEARTBEAT = timedelta(seconds=60)
 _JITTER = timedelta(seconds=1)
-_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Engine:
@@ -111,7 +113,7 @@ class Engine:
         self._watch = Watch()
         self._ledger = Ledger(self._policy)
         self._reader: LogReader | None = None
-        self._unsettled: list[Change] = []
+        self._unsettled = Net()
         self._texts_changed: list[str] = []
         self._grant_text: tuple[str, bytes] | None = None
         self._check_at = float("inf")
@@ -119,9 +121,11 @@ class Engine:
         self._policy_behind = False
         self._senders_behind = False
         self._senders_fault = ""
-        self._heard = self._seen_until = self._latest = _NEVER
-        self._listed: tuple[datetime, frozenset[tuple[str, str]]] = (_NEVER, frozenset())
+        self._heard = self._seen_until = self._latest = NEVER
+        self._listed: tuple[datetime, frozenset[tuple[str, str]]] = (NEVER, frozenset())
         self._behind = True
+        self._waiting: set[str] = set()
+        self._publish_at = float("-inf")
         self._index = GrantIndex()
         self.answering = RuleSet(TrustedList(), {}, scope=settings.grants.scope)
 
@@ -204,7 +208,7 @@ class Engine:
     def take_over(self, other: Engine) -> None:
         """Follow the log in another engine's place; what it had not committed yet goes along."""
         self.store.take_over(other.store)
-        self._unsettled, other._unsettled = other._unsettled, []
+        self._unsettled, other._unsettled = other._unsettled, Net()
         self._exporting.exports.take_over(other._exporting.exports)
 
     def _begin(self) -> None:
@@ -220,7 +224,7 @@ class Engine:
         """The ledger as the store has it, under the settings of now."""
         self.store.changed_elsewhere()
         agreed = self.store.agreed(self._policy.terms, now, follow=self._follow)
-        self._seen_until = self.store.read_until() or _NEVER
+        self._seen_until = self.store.read_until() or NEVER
         if self._seen_until > now:  # the clock was put back
             self._seen_until = now
             self.store.save([], now, read_until=now)
@@ -255,7 +259,7 @@ class Engine:
                     told.add(number, event, len(made))
                 self._see_whether_current()
                 self._say_crossings()
-            changes += self._ledger.expire(now)
+            changes += self._ledger.expire(now, _ENDS)
             self._answer(changes)
             if moved or now - self._heard >= _HEARTBEAT:
                 self._keep(changes, now, self._reader, told)
@@ -264,8 +268,10 @@ class Engine:
             for (_, kind), number in told.counts.items():
                 if kind in _OUTCOMES:
                     self._figures.logins.add(_OUTCOMES[kind], number)
-            self._publish(changes)
-            return self._reader is not None and self._reader.more()
+            over = self._ledger.is_over(now)
+            more = over or (self._reader is not None and self._reader.more())
+            self._publish(changes, late=more, over=over)
+            return more
 
     def _say_crossings(self) -> None:
         for one in self._watch.crossings():
@@ -339,11 +345,9 @@ class Engine:
         elif changes:
             self.store.save(changes, now)
             self._ledger.saved()
-        if len(self._unsettled) > _UNCOMMITTED:
-            self._unsettled = net(self._unsettled)
         for change in changes:
             if isinstance(change, Change):
-                self._unsettled.append(change)
+                self._unsettled.add(change)
                 self._figures.changes.add(change.kind)
                 _say(change, self._names)
 
@@ -374,7 +378,7 @@ class Engine:
         logged and not been read: it counts as ended then, when the log was last read to its end."""
         if self._current or (not self._follow and self.store.running() is not None):
             return None
-        return self.store.read_until() or _NEVER
+        return self.store.read_until() or NEVER
 
     def _answer(self, changes: Iterable[Change | Ended]) -> None:
         """Have the policy service answer by what is known now, before it is saved or published."""
@@ -383,21 +387,47 @@ class Engine:
                 self._index.put(address, self._ledger.of(address))
             self.answering = self._rules({}, self._read_until())
 
-    def _publish(self, changes: Iterable[Change | Ended]) -> None:
-        """The fast path: what comes and goes reaches the grant table now."""
+    def _publish(
+        self, changes: Iterable[Change | Ended], *, late: bool = False, over: bool = False
+    ) -> None:
+        """The fast path: what comes and goes reaches the grant table now.
+
+        `late`: there is more to do. Then it waits for as long as it took the last time, so that a
+        large table does not keep the log from being read. `over`: more grants are over than the
+        changes tell; the table is ahead of them.
+        """
         known = [change for change in changes if isinstance(change, Change)]
-        touched = {change.grant.address for change in known}
-        behind, self._behind = self._behind, True  # until the tables have followed
+        self._waiting |= self._moved(known)
         self._exporting.grants_changed(known)
-        if behind:
+        if self._behind:
             self._exporting.grants_unknown()
+        began = time.monotonic()
+        if late and began < self._publish_at:
+            return
+        behind, self._behind = self._behind, True  # until the tables have followed
+        if behind:
             # Read anew, since another process may have written to it meanwhile.
             self._match()
-        if touched:
-            entries = self.rules().granted(touched)
-            self.publisher.update({address: entries.get(address) for address in touched})
-            self._recording.published(self.publisher)
+        if over:
+            self.publisher.renew(self.rules().granted())
+        elif self._waiting:
+            entries = self.rules().granted(self._waiting)
+            self.publisher.update({address: entries.get(address) for address in self._waiting})
+        self._recording.published(self.publisher)
+        self._waiting.clear()
         self._behind = False
+        ended = time.monotonic()
+        self._publish_at = ended + min(ended - began, _LATEST)
+
+    def _moved(self, changes: Iterable[Change]) -> set[str]:
+        """The addresses that may have come or gone. Those of renewed grants have not, where
+        nothing stands against the sessions that keep those."""
+        settled, holds = self._read_until() is None, self.publisher.holds
+        return {
+            change.grant.address
+            for change in changes
+            if not (settled and change.kind == "renewed" and holds(change.grant.address))
+        }
 
     def _match(self, *, told: bool = False) -> bool:
         """Bring the grant table in line with the rules, whoever wrote to it; True if it was not."""
@@ -409,7 +439,8 @@ class Engine:
     def check(self) -> None:
         """When it is time: compare all tables with what they should hold, and put right what
         somebody edited."""
-        if time.monotonic() < self._check_at or self._behind or self._policy_behind:
+        late = self._behind or self._policy_behind or self._waiting
+        if time.monotonic() < self._check_at or late:
             return
         with self.store.exclusive():
             self._refresh(self._clock())
@@ -502,6 +533,7 @@ class Engine:
             rules = self.rules()
             self.publisher.renew(rules.granted())
             self._recording.published(self.publisher)
+            self._waiting.clear()
             self._behind = False
             # Who follows the log has put there all that is granted.
             opened = self.publisher.held() if self._follow else dict(rules.granted().items())
@@ -511,7 +543,7 @@ class Engine:
                 if table.kind == "text":
                     self._grant_text = (table.name, zlib.compress(table.text.encode(), 1))
             if self._commit(self._unsettled):
-                self._unsettled.clear()
+                self._unsettled = Net()
                 self._repaired = False
 
     def commit_lists(self) -> None:
@@ -520,18 +552,18 @@ class Engine:
             with self.store.exclusive():
                 self._commit(())
 
-    def _commit(self, changes: Sequence[Change]) -> bool:
+    def _commit(self, changes: Iterable[Change]) -> bool:
         """Commit all texts; False when it is too soon after a commit that failed."""
         if self.settings.audit.commit:
             if not self._history.due(time.monotonic()):
                 return False
             exported = self._exporting.exports.changed()
             words = [(one.what, one.detail) for one in self._recording.words]
-            changes = self._names.changes(changes)
-            text = message(changes, [*self._texts_changed, *exported], words)
+            shown = Net(self._names.changes(changes))
+            text = message(shown, [*self._texts_changed, *exported], words)
             if made := self._history.commit(text):
                 self._recording.committed(Commit(self._clock(), made, text.partition("\n")[0]))
-            self._exporting.exports.commit(message(changes, exported))
+            self._exporting.exports.commit(message(shown, exported))
         self._recording.words.clear()
         self._exporting.exports.settled()
         self._texts_changed.clear()
@@ -703,9 +735,12 @@ def publisher_of(settings: Settings, postfix: Postfix, *, follow: bool) -> Publi
 
 def _say(change: Change, names: Names) -> None:
     """One line for each grant that comes or goes."""
+    level = logging.DEBUG if change.kind == "renewed" else logging.INFO
+    if not log.isEnabledFor(level):  # most are not, and what would be said of them is costly
+        return
     grant = change.grant
     log.log(
-        logging.DEBUG if change.kind == "renewed" else logging.INFO,
+        level,
         "event=grant_%s address=%s user=%s expires=%s why=%r",
         change.kind,
         grant.address,

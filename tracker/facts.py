@@ -170,6 +170,8 @@ class Files(Struct, frozen=True):
     """The folders that lead to them."""
     config: tuple[Place, ...] = ()
     """The configuration file, the lists, the formats, and their folders."""
+    logs: tuple[Place, ...] = ()
+    """The log files that are read, and the folders that they are in."""
     rooms: tuple[Room, ...] = ()
     history: History | None = None
 
@@ -188,13 +190,17 @@ class Upkeep(Struct, frozen=True):
     """Who does popgate's work, and how far it is.
 
     `pid`: of the popgate that follows the log. `read_until`: when the log was last read to its end.
-    `newest`: the latest moment in the state. `units`: None where systemd does not run this host.
-    `crontab`: lines of crontabs that call popgate. `crontab_unseen`: why some could not be read.
+    `newest`: the latest moment in the state. `expired`: when `popgate expire` last did its work.
+    `reload_asked`: since when a request for a reload waits to be taken. `units`: None where systemd
+    does not run this host. `crontab`: lines of crontabs that call popgate. `crontab_unseen`: why
+    some could not be read.
     """
 
     pid: int | None = None
     read_until: datetime | None = None
     newest: datetime | None = None
+    expired: datetime | None = None
+    reload_asked: datetime | None = None
     state: str = ""
     """Why the state cannot be read."""
     units: tuple[Unit, ...] | None = None

@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from tracker.deciding import rehearsed
-from tracker.deciding.installing import joined, port_25
+from tracker.deciding.installing import joined
 from tracker.deciding.rehearsed import FOREIGN
+from tracker.deciding.services import listening_25
 from tracker.errors import InstallError, PopgateError, PostfixError, RefusedError
 from tracker.records import Edit, PostfixSetup, SmtpAnswer
 from tracker.settings import PostfixSettings, Settings
@@ -168,7 +169,7 @@ class Installation:
 
 def _hosts(setup: PostfixSetup) -> list[str]:
     """Where the running smtpd of port 25 can be reached from here."""
-    named = [one.name.rpartition(":")[0].strip("[]") for one in port_25(setup)]
+    named = [one.name.rpartition(":")[0].strip("[]") for one in listening_25(setup.services)]
     words = setup.values["inet_interfaces"].replace(",", " ").split()
     listed = [word for word in words if word not in ("all", "loopback-only")]
     return [*filter(None, named), *listed] or ["127.0.0.1", "::1"]

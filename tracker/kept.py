@@ -72,11 +72,12 @@ class KeptGrants:
         """Those of one user; so many at most, where that is no negative number."""
         return list(self._grants("WHERE user = ? LIMIT ?", user, most))
 
-    def over(self, since: datetime, now: datetime) -> list[Grant]:
-        """Those that end after `since`, and at `now` at the latest."""
+    def over(self, since: datetime, now: datetime, most: int) -> list[Grant]:
+        """Those that end after `since`, and at `now` at the latest; so many at most, where that is
+        no negative number."""
         first = since.timestamp() if since.year > 1 else 0.0
-        query = "WHERE expires > ? AND expires <= ? ORDER BY expires, address, user"
-        return list(self._grants(query, first, now.timestamp()))
+        query = "WHERE expires > ? AND expires <= ? ORDER BY expires, address, user LIMIT ?"
+        return list(self._grants(query, first, now.timestamp(), most))
 
     def ends(self) -> Iterator[tuple[str, float, float, bool]]:
         """For each: address, `until` and `expires` in seconds since 1970, and whether a session is
@@ -147,7 +148,10 @@ def _grant(row: tuple[Any, ...]) -> Grant:
 
 def row_of(grant: Grant) -> tuple[str | float, ...]:
     """The grant as the table `grants` has it."""
-    sessions = [(one.id, one.started.timestamp(), one.host, one.format) for one in grant.sessions]
+    sessions = _NONE
+    if grant.sessions:
+        opened = [(one.id, one.started.timestamp(), one.host, one.format) for one in grant.sessions]
+        sessions = msgspec.json.encode(opened).decode()
     return (
         grant.address,
         grant.user,
@@ -156,7 +160,7 @@ def row_of(grant: Grant) -> tuple[str | float, ...]:
         grant.last_login.timestamp(),
         grant.until.timestamp(),
         grant.expires.timestamp(),
-        msgspec.json.encode(sessions).decode() if sessions else _NONE,
+        sessions,
     )
 
 

@@ -10,40 +10,36 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import get_args
 
 from tracker import config
 from tracker.privileges import become_owner
 from tracker.settings import PostfixSettings, TableSettings
+from tracker.writing.parameters import GrantTableType
 from tracker.writing.postfix import Postfix
-from tracker.writing.publish import Publisher, table_type
+from tracker.writing.publish import Publisher
 
 
 def end_by_table(tables: TableSettings, postfix: PostfixSettings, now: float) -> list[str]:
     """End what is over at `now` (seconds since 1970); the addresses that were ended. Raises a
     PopgateError."""
     commands = Postfix(postfix)
-    kind = table_type(postfix, commands)
-    publisher = Publisher(tables.directory, commands, kind, 0, opens=False)
-    publisher.prepare()
-    ended = publisher.end_over(now)
-    publisher.reload(0)
+    ended: list[str] = []
+    # A configuration that cannot be read does not tell the type: whichever is there is asked.
+    for kind in get_args(GrantTableType):
+        publisher = Publisher(tables.directory, commands, kind, 0, opens=False)
+        if not publisher.table.exists():
+            continue
+        publisher.prepare()
+        ended += publisher.end_over(now)
+        publisher.reload(0)
     return ended
 
 
 def salvaged(file: Path) -> tuple[TableSettings, PostfixSettings]:
     """Where the tables are and which Postfix reads them, as far as a bad configuration tells; from
     here on the process is the owner of the tables where it was root."""
-    sections = config.salvage(file)
-    directory = sections.get("tables", {}).get("directory")
-    tables = TableSettings(Path(directory)) if isinstance(directory, str) else TableSettings()
-    commands = [
-        sections.get("postfix", {}).get(f"{kind}_directory") for kind in ("config", "command")
-    ]
-    config_directory, command_directory = (
-        word if isinstance(word, str) else "" for word in commands
-    )
+    sound, _ = config.as_far_as_sound(file)
     os.umask(0o077)
-    become_owner(tables.directory)
-    return tables, PostfixSettings(
-        config_directory=config_directory, command_directory=command_directory
-    )
+    become_owner(sound.tables.directory)
+    return sound.tables, sound.postfix

@@ -34,7 +34,9 @@ class Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """All lines of a record."""
         said = record.getMessage()
-        record.message = "".join(char if char.isprintable() else "?" for char in said)
+        if not said.isprintable():
+            said = "".join(char if char.isprintable() else "?" for char in said)
+        record.message = said
         if self.usesTime():
             record.asctime = self.formatTime(record)
         lines = [self.formatMessage(record)]

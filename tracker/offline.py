@@ -6,7 +6,7 @@ Nothing is written, and no log is read.
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
+from datetime import datetime
 
 from msgspec import structs
 
@@ -21,7 +21,7 @@ from tracker.errors import PostfixError
 from tracker.host import own_addresses, utc_now
 from tracker.policy.loginmaps import LoginMaps
 from tracker.pseudonyms import names
-from tracker.records import Grant, SmtpSession, Table
+from tracker.records import NEVER, Grant, SmtpSession, Table
 from tracker.settings import Settings
 from tracker.standing import Standing
 from tracker.store import Store
@@ -33,8 +33,6 @@ from tracker.writing.postfix import Postfix
 from tracker.writing.publish import table_type
 
 log = logging.getLogger("popgate")
-
-NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def rules_now(settings: Settings, *, published: bool = False) -> tuple[RuleSet, list[Grant]]:

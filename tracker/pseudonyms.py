@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from msgspec import structs
 
 from tracker.errors import StoreError
 from tracker.records import Change
+from tracker.regular import read_bytes
 from tracker.settings import Settings
 
 KEY_FILE = "users.key"
@@ -43,12 +44,14 @@ class Names:
         digest = hmac.digest(self._key, user.encode("utf-8", "surrogatepass"), "sha256")
         return f"u-{digest.hex()[:_DIGITS]}"
 
-    def changes(self, changes: Iterable[Change]) -> list[Change]:
+    def changes(self, changes: Iterable[Change]) -> Iterator[Change]:
         """Changes, to be shown."""
-        return [
+        if self._key is None:
+            return iter(changes)
+        return (
             structs.replace(one, grant=structs.replace(one.grant, user=self(one.grant.user)))
             for one in changes
-        ]
+        )
 
 
 def names(settings: Settings, *, make: bool = False) -> Names:
@@ -60,7 +63,7 @@ def names(settings: Settings, *, make: bool = False) -> Names:
     try:
         if make:
             _make(file)
-        key = file.read_bytes()
+        key = read_bytes(file)
     except FileNotFoundError:
         return Names(secrets.token_bytes(_BYTES))
     except OSError as error:

@@ -7,7 +7,7 @@ RFC 5952 writes it, IPv4-mapped IPv6 already turned into IPv4.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Literal
 
@@ -21,6 +21,9 @@ Outcome = Literal["taken", "local", "warned", "black", "relay", "submission", "o
 refused, `warned`: would have. `black`: rule B. `relay`: nothing gave the client the right to relay.
 `submission`: no AUTH on 587 or 465. `other`: refused by a rule of the admin's own."""
 ChangeKind = Literal["added", "renewed", "removed"]
+
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+"""Before everything: when a log was read that never was."""
 
 MANUAL_SERVICE = "allow"
 """The service of a grant that an admin gave by hand (`popgate allow`)."""
@@ -73,7 +76,7 @@ class Origin(Struct, frozen=True):
     place: str
 
 
-class Session(Struct, frozen=True):
+class Session(Struct, frozen=True, gc=False):
     """A mail session that is open as far as the log tells."""
 
     id: str
@@ -82,7 +85,7 @@ class Session(Struct, frozen=True):
     format: str = ""
 
 
-class Grant(Struct, frozen=True):
+class Grant(Struct, frozen=True, gc=False):
     """An address and one user that logged in from it; it may send until `expires`.
 
     `until` is where the window ends that the last login, or the end of the last session, opened.
@@ -99,7 +102,7 @@ class Grant(Struct, frozen=True):
     sessions: tuple[Session, ...] = ()
 
 
-class Change(Struct, frozen=True):
+class Change(Struct, frozen=True, gc=False):
     """One step of the ledger: the grant as it is now, or as it was when it was removed."""
 
     kind: ChangeKind
@@ -107,7 +110,7 @@ class Change(Struct, frozen=True):
     why: str
 
 
-class Ended(Struct, frozen=True):
+class Ended(Struct, frozen=True, gc=False):
     """A logout whose login line has not been read yet; short sessions can be logged backwards."""
 
     session: str

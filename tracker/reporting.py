@@ -56,7 +56,13 @@ def gather(
     at a host as it is now and not at its past. Raises a PopgateError."""
     logs = tuple(postfix_logs)
     trusted, trouble, names = _trusted(settings, now)
-    overview = Overview(since, now, trusted, settings.grants.ipv6_prefix)
+    overview = Overview(
+        since,
+        now,
+        trusted,
+        settings.grants.ipv6_prefix,
+        settings.grants.max_users_per_address,
+    )
     began = _tell(settings, overview, since, now)
     if logs:
         overview.mail(_smtp(logs, now))

@@ -1,4 +1,5 @@
-"""What a running popgate tells of itself to `popgate status`: a small file beside the state.
+"""What a running popgate tells of itself to `popgate status`, and `popgate expire` to the doctor: a
+small file beside the state.
 
 It is written beside and renamed, a few times a minute or when something changed, and not synced:
 after a crash of the host it describes nobody.
@@ -8,16 +9,17 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from tracker.regular import stage
+from tracker.regular import read_bytes, stage
 
 FILES = {"run": "status.json", "policy": "status-policy.json"}
+_EXPIRED = "expired"
 
 
 class Status(Struct, frozen=True):
@@ -49,8 +51,22 @@ def tell(directory: Path, command: str, status: Status) -> None:
 def told(directory: Path, command: str) -> Status | None:
     """What that command last told; None where nothing can be read."""
     try:
-        return msgspec.json.decode((directory / FILES[command]).read_bytes(), type=Status)
+        return msgspec.json.decode(read_bytes(directory / FILES[command]), type=Status)
     except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def tell_expired(directory: Path) -> None:
+    """Say that `popgate expire` has ended what is over."""
+    with suppress(OSError):
+        stage(directory / _EXPIRED, b"", 0o600, synced=False)
+
+
+def expired(directory: Path) -> datetime | None:
+    """When `popgate expire` last did its work; None where it never did."""
+    try:
+        return datetime.fromtimestamp((directory / _EXPIRED).lstat().st_mtime, UTC)
+    except OSError:
         return None
 
 

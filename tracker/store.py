@@ -117,6 +117,7 @@ class Store:
         except (sqlite3.Error, OSError) as error:
             raise self._failure(error) from error
         self._version = -1
+        self._forgot = float("-inf")
         self._damage: DamagedError | None = None
         self._lives, self._changes = LifeWriter(self._db), ChangeWriter(self._db)
         try:
@@ -470,29 +471,25 @@ class Store:
 
     def _write(
         self,
-        changes: Iterable[Change | Ended],
+        changes: Sequence[Change | Ended],
         now: datetime,
         positions: Mapping[str, Sequence[Position]],
         read_until: datetime | None,
     ) -> None:
-        execute = self._db.execute
-        for change in changes:
-            if isinstance(change, Ended):
-                ended = (change.session, change.time.timestamp())
-                execute("REPLACE INTO ended VALUES (?, ?)", ended)
-            elif change.kind == "removed":
-                key = (change.grant.address, change.grant.user)
-                execute("DELETE FROM grants WHERE address = ? AND user = ?", key)
-                execute("DELETE FROM sessions WHERE address = ? AND user = ?", key)
-            else:
-                grant = change.grant
-                execute("REPLACE INTO grants VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row_of(grant))
-                key = (grant.address, grant.user)
-                execute("DELETE FROM sessions WHERE address = ? AND user = ?", key)
-                for one in grant.sessions:
-                    session = (one.id, grant.user, grant.address)
-                    execute("REPLACE INTO sessions VALUES (?, ?, ?)", session)
-        execute("DELETE FROM ended WHERE time < ?", (now.timestamp() - _ENDED_KEPT,))
+        execute, many = self._db.execute, self._db.executemany
+        ended = [(one.session, one.time.timestamp()) for one in changes if isinstance(one, Ended)]
+        many("REPLACE INTO ended VALUES (?, ?)", ended)
+        # A grant is written once, however often it changed.
+        known = [one for one in changes if isinstance(one, Change)]
+        last = {(one.grant.address, one.grant.user): one for one in known}
+        gone = [key for key, one in last.items() if one.kind == "removed"]
+        there = [one.grant for one in last.values() if one.kind != "removed"]
+        opened = [(one.id, grant.user, grant.address) for grant in there for one in grant.sessions]
+        many("DELETE FROM grants WHERE address = ? AND user = ?", gone)
+        many("REPLACE INTO grants VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(row_of, there))
+        many("DELETE FROM sessions WHERE address = ? AND user = ?", last)
+        many("REPLACE INTO sessions VALUES (?, ?, ?)", opened)
+        self._forget_ended(now.timestamp())
         for path, places in positions.items():
             execute("DELETE FROM positions WHERE path = ?", (path,))
             self._db.executemany(
@@ -512,6 +509,12 @@ class Store:
             )
         if read_until is not None:
             execute("REPLACE INTO meta VALUES ('read_until', ?)", (read_until.timestamp(),))
+
+    def _forget_ended(self, now: float) -> None:
+        """Now and then, for it costs what there is, not what is too old."""
+        if not 0 <= now - self._forgot < _ENDED_KEPT / 10:
+            self._forgot = now
+            self._db.execute("DELETE FROM ended WHERE time < ?", (now - _ENDED_KEPT,))
 
     def _select(
         self, query: str, values: tuple[str | float, ...] = ()

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from tracker.deciding.installing import Wanted, plan, submission
+from tracker.deciding.installing import Wanted, plan
 from tracker.deciding.objections import Circumstances, Objection, objections
+from tracker.deciding.services import submission
 from tracker.host import own_addresses
 from tracker.reading import mailhost
 from tracker.records import Edit, MailHost, PostfixSetup
@@ -96,7 +97,7 @@ def _absent(setup: PostfixSetup) -> Iterator[str]:
 def _taken(setup: PostfixSetup, wanted: Wanted) -> Iterator[int]:
     """Ports of services to be added where somebody listens: master would end when it cannot."""
     for name in wanted.services:
-        if submission(setup, name) is not None:
+        if submission(setup.services, name) is not None:
             continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -2,7 +2,9 @@
 
 A file that cannot be understood is an error once; the last good list stays, and the names in it
 are followed on. A file that was written to a moment ago may be half of what it will be, or be gone
-until an editor has written it anew: it is taken up when it has been left alone for a moment.
+until an editor has written it anew: it is taken up when it has been left alone for a moment. One
+that is never left alone is taken up all the same now and then, where it ends with a whole line:
+what was taken out of it must not stay trusted for as long as somebody goes on editing.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +24,7 @@ from tracker.deciding.names import UNKNOWN, Known, NamePolicy, known
 from tracker.deciding.trusted import TrustedList
 from tracker.errors import TrustedError
 from tracker.listfile import stamp
-from tracker.records import NameAnswers
+from tracker.records import NEVER, NameAnswers
 from tracker.settings import Settings
 
 if TYPE_CHECKING:  # so that commands that look nothing up need not load dnspython
@@ -30,9 +32,11 @@ if TYPE_CHECKING:  # so that commands that look nothing up need not load dnspyth
 
 log = logging.getLogger("popgate")
 
-_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _SETTLED = 0.25
 """Seconds that the file must have been left alone."""
+_RESTLESS = timedelta(seconds=5)
+"""How long a file that is never left alone is waited for. The first part of a list that is being
+written trusts nobody whom the whole would not: the first entry that matches wins."""
 
 
 class Trusting:
@@ -53,9 +57,10 @@ class Trusting:
         self.unsettled = False
         """Whether there is a list that cannot be taken up yet: look again soon."""
         self._seen: tuple[int, ...] | None = None
+        self._restless: datetime | None = None
         self._listed = TrustedList()
         self._next: TrustedList | None = None
-        self._patience = _NEVER
+        self._patience = NEVER
         self._timeout = settings.trusted.timeout + timedelta(seconds=1)
         self._known: Mapping[str, Known] = {}
         self._answers: Mapping[str, NameAnswers] = {}
@@ -95,20 +100,30 @@ class Trusting:
         before, seen = self._seen, stamp(self._file)
         self.unsettled = False
         if seen == before:
+            self._restless = None
             return None
         wait = _SETTLED - _age(self._file, now)
-        if 0 < wait <= _SETTLED:
-            self.unsettled = before is not None
-            if self.unsettled:
-                return None
+        written = 0 < wait <= _SETTLED
+        if written and before is None:
             time.sleep(wait)
             seen = stamp(self._file)
+        elif written and not self._waited(now):
+            self.unsettled = True
+            return None
         self._seen = seen
-        listed = read_trusted(self._file)
-        if before is not None and stamp(self._file) != seen:
+        text = read_text(self._file)
+        whole = not written or text.endswith("\n")
+        if before is not None and (stamp(self._file) != seen or not whole):
             self._seen, self.unsettled = before, True
             return None
-        return listed
+        self._restless = None
+        return trusted.parse(text, str(self._file))
+
+    def _waited(self, now: datetime) -> bool:
+        """Whether the file has not been left alone for long."""
+        self._restless = self._restless or now
+        # Less than nothing: the clock was put back.
+        return not timedelta(0) <= now - self._restless < _RESTLESS
 
     def known(self) -> Mapping[str, Known]:
         """What each name of the list stands for, as of the last `reread`."""

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tracker.deciding import rehearsed
-from tracker.deciding.installing import applied, port_25, submission
+from tracker.deciding.installing import applied
 from tracker.deciding.rehearsed import FOREIGN, Case
+from tracker.deciding.services import port_25, submission
 from tracker.errors import InstallError, RefusedError
 from tracker.records import PostfixSetup, SmtpAnswer
 from tracker.settings import PostfixSettings
@@ -45,12 +46,16 @@ def try_out(
             "what strangers may do cannot be asked"
         )
     with Rehearsal(settings, found.setup.values) as copy:
-        first = _first_smtpd(found.setup)
-        before = _ask(say, copy, {"real": plain(first)}, _strangers(found, addresses[0]))
-        if before[0].code // 100 == 2:
-            raise RefusedError(f"refused: this Postfix relays for strangers already: {before[0]}")
-        if rehearsed.broken(before[0]):
-            raise RefusedError(f"refused: port 25 gives no answer as it is: {before[0]}")
+        real = _smtpds(found.setup)
+        cases = [case for name in real for case in _strangers(found, name, addresses[0])]
+        before = _ask(say, copy, {name: plain(own) for name, own in real.items()}, cases)
+        for place, answer in zip(_places(found.setup).values(), before[::2], strict=True):
+            if rehearsed.accepts(answer):
+                raise RefusedError(
+                    f"refused: {place}this Postfix relays for strangers already: {answer}"
+                )
+            if rehearsed.broken(answer):
+                raise RefusedError(f"refused: {place}port 25 gives no answer as it is: {answer}")
         usual = set(map(_unplaced, copy.postfix.complaints()))
         steps = {name: [*record.steps.get(name, ()), state] for name, state in copy.state().items()}
         for arguments in editing.commands(found.edits):
@@ -70,32 +75,31 @@ def _probe(
     after = applied(found.setup, found.edits)
     stranger, trusted, granted = addresses
     maps = copy.tables(Path(found.wanted.parameters["popgate_dir"]), found.kind, trusted, granted)
-    options = _first_smtpd(after)
-    smtpds = {
-        "real": plain(options),
-        "probe": plain({**options, "popgate_dir": str(maps)}),
-    }
-    cases = [
-        *_strangers(found, stranger),
-        Case("probe", "a stranger", stranger, FOREIGN, "refused"),
-        Case("probe", "a trusted address", trusted, FOREIGN, "accepted"),
-    ]
-    if GRANT_FILES[found.kind] in found.wanted.parameters["popgate_clients"]:
-        cases.append(Case("probe", "a granted address", granted, FOREIGN, "accepted"))
-    service = submission(after, "submission")
+    real = _smtpds(after)
+    probes = {f"probe-{name}": {**own, "popgate_dir": str(maps)} for name, own in real.items()}
+    smtpds = {name: plain(own) for name, own in (real | probes).items()}
+    cases = [case for name in real for case in _strangers(found, name, stranger)]
+    for name in probes:
+        cases.append(Case(name, "a stranger", stranger, FOREIGN, "refused"))
+        cases.append(Case(name, "a trusted address", trusted, FOREIGN, "accepted"))
+        if GRANT_FILES[found.kind] in found.wanted.parameters["popgate_clients"]:
+            cases.append(Case(name, "a granted address", granted, FOREIGN, "accepted"))
+    service = submission(after.services, "submission")
     if service is not None and found.wanted.services:
         smtpds["submission"] = {**service.options, "popgate_dir": str(maps)}
         cases.append(Case("submission", "587: a trusted address", trusted, FOREIGN, "refused"))
     answers = _ask(say, copy, smtpds, cases)
     known = iter(before)
     faults = []
+    places = _places(after)
     for case, answer in zip(cases, answers, strict=True):
+        place = places.get(case.service.removeprefix("probe-"), "")
         fault = rehearsed.wrong(case, answer, next(known, None))
-        faults += [fault] if fault else []
+        faults += [place + fault] if fault else []
         if case.service == "submission" and "AUTH" not in answer.offers:
             faults.append(f"587 offers no AUTH behind STARTTLS: {answer}")
         if not fault:
-            say(f"asked: {case.who} ({case.client}): {answer}")
+            say(f"asked: {place}{case.who} ({case.client}): {answer}")
     if faults:
         raise InstallError("\n".join(f"nothing was changed: {line}" for line in faults))
 
@@ -114,9 +118,18 @@ def _ask(
     return answers
 
 
-def _first_smtpd(setup: PostfixSetup) -> dict[str, str]:
-    """The options of the smtpd of port 25; of several, the first."""
-    return next((dict(one.options) for one in port_25(setup)), {})
+def _smtpds(setup: PostfixSetup) -> dict[str, dict[str, str]]:
+    """The options of each smtpd of port 25, by a name for its twin; main.cf alone where there is
+    none."""
+    options = [dict(one.options) for one in port_25(setup.services)] or [{}]
+    return {f"real-{number}": one for number, one in enumerate(options, 1)}
+
+
+def _places(setup: PostfixSetup) -> dict[str, str]:
+    """Which smtpd of port 25 a twin stands for, to start a line; empty where there is but one."""
+    several = port_25(setup.services)
+    words = [f"{one.id}: " for one in several] if len(several) > 1 else [""]
+    return dict(zip(_smtpds(setup), words, strict=True))
 
 
 def domain(found: Survey) -> str:
@@ -125,12 +138,12 @@ def domain(found: Survey) -> str:
     return next((name for name in domains if "." in name), found.host.myhostname)
 
 
-def _strangers(found: Survey, stranger: str) -> list[Case]:
+def _strangers(found: Survey, smtpd: str, stranger: str) -> tuple[Case, Case]:
     own = f"postmaster@{domain(found)}"
-    return [
-        Case("real", "a stranger", stranger, FOREIGN, "refused"),
-        Case("real", "a stranger", stranger, own, "as before"),
-    ]
+    return (
+        Case(smtpd, "a stranger", stranger, FOREIGN, "refused"),
+        Case(smtpd, "a stranger", stranger, own, "as before"),
+    )
 
 
 def _unplaced(line: str) -> str:

@@ -17,7 +17,7 @@ from tracker.errors import AuditError
 from tracker.history import snapshots
 from tracker.history.reading import Past
 from tracker.host import own_addresses, utc_now
-from tracker.offline import NEVER
+from tracker.records import NEVER
 from tracker.settings import Settings
 from tracker.store import Store
 from tracker.writing import render

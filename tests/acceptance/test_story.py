@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import time
 from collections.abc import Callable
 
@@ -38,6 +39,12 @@ STARTING = "7d4958e842da4a758f6c1cdc7b36dcc5"
 STARTED = "39f53479d3a045ac8e11786248231fbf"
 EXPOSURE = {"popgate": 1.5, "popgate-expire": 1.5, "popgate-reload": 1.5}
 SETTINGS = {"grants.window": f"{WINDOW}s", "audit.interval": "5s", "submission.enabled": "true"}
+EVE = "eve"
+"""A user with a shell, and nothing else."""
+DATAGRAM = (
+    "import socket, sys; to = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); "
+    "to.sendto(sys.argv[1].encode(), '/dev/log')"
+)
 Show = Callable[[str, object], None]
 
 _before: dict[str, dict[str, bytes]] = {}
@@ -123,6 +130,81 @@ def test_a_pop_login_opens_the_relay_for_the_window(host: Mailhost, show: Show) 
     lasted = time.monotonic() - logged_in
     assert WINDOW - 2 < lasted < WINDOW + 5
     show("refused again", f"after {lasted:.1f} s; window {WINDOW} s")
+
+
+def test_what_a_user_with_a_shell_writes_to_the_journal_opens_nothing(
+    host: Mailhost, show: Show
+) -> None:
+    """Words that Dovecot itself wrote, with another address, by every way that a user has."""
+    machine = host.machine
+    machine.run("useradd", "--create-home", EVE)
+    host.log_in(HOME)
+    said = machine.run("journalctl", "-u", "dovecot.service", "-o", "cat", "--no-pager")
+    (*_, real) = (line for line in said.splitlines() if f"rip={HOME}," in line and "user=" in line)
+    forged = real.replace(HOME, OTHER)
+    pid = machine.property("dovecot.service", "MainPID")
+    fields = {
+        "MESSAGE": forged,
+        "SYSLOG_IDENTIFIER": "dovecot",
+        "_SYSTEMD_UNIT": "dovecot.service",
+        "_EXE": "/usr/lib/dovecot/log",
+        "UNIT": "dovecot.service",
+        "OBJECT_PID": pid,
+    }
+    entry = "".join(f"{name}={text}\n" for name, text in fields.items())
+    as_eve(
+        host,
+        ["logger", "-p", "mail.info", "-t", "dovecot", forged],
+        ["logger", f"--id={pid}", "-t", "dovecot", forged],
+        ["systemd-cat", "-t", "dovecot", "echo", forged],
+        ["sh", "-c", 'printf %s "$0" | logger --journald', entry],
+        ["python3", "-c", DATAGRAM, f"<22>dovecot[{pid}]: {forged}"],
+    )
+    machine.run("journalctl", "--sync")
+    written = machine.run("journalctl", "-t", "dovecot", "-o", "short-iso-precise", "--no-pager")
+    lines = [line for line in written.splitlines() if f"rip={OTHER}," in line]
+    assert len(lines) == 5, written
+    scanned = machine.run("popgate", "scan", "-", text="\n".join([*lines, ""]))
+    assert scanned.count(OTHER) == 5, "by their words alone they are logins"
+    host.log_in(THIRD)  # behind all of them
+    host.until(THIRD, True, 10)
+    assert OTHER not in host.popgate("list")
+    assert not host.may_relay(OTHER)
+    show("lines that a user forged", "5, none believed")
+    host.popgate("revoke", HOME)
+    host.popgate("revoke", THIRD)
+
+
+def as_eve(host: Mailhost, *commands: list[str]) -> None:
+    """Run commands as a user with a shell, in a unit of his own as a session is."""
+    script = "\n".join(["set -e", *map(shlex.join, commands), ""])
+    host.machine.file(f"/home/{EVE}/work").write_text(script)
+    unit = f"[Service]\nType=oneshot\nUser={EVE}\nExecStart=/bin/sh /home/{EVE}/work\n"
+    host.machine.file("/run/systemd/system/session-of-eve.service").write_text(unit)
+    host.machine.run("systemctl", "daemon-reload")
+    host.machine.run("systemctl", "start", "session-of-eve.service")
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "ls /var/lib/popgate",
+        "touch /var/lib/popgate/maps/new",
+        "ln -s /etc/passwd /var/lib/popgate/maps/trusted.cidr",
+        "cat /etc/popgate/popgate.toml",
+        f"echo {OTHER} >> /etc/popgate/trusted.txt",
+        "touch /run/popgate/reload",
+        "ls /var/spool/postfix/popgate",
+        f"popgate allow {OTHER}",
+        f"popgate trust add {OTHER}",
+        f"popgate --help && postmap -q {OTHER} lmdb:/var/lib/popgate/maps/pop_before_smtp",
+    ],
+)
+def test_such_a_user_comes_to_none_of_popgate_s_files(host: Mailhost, attempt: str) -> None:
+    done = host.machine.command("runuser", "-u", EVE, "--", "sh", "-c", f"cd /; {attempt}")
+    assert done.returncode != 0, done.stdout
+    assert "ermission denied" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_changed_trusted_list_reaches_postfix_though_the_daemon_is_not_root(

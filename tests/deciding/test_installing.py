@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from tests.deciding.setups import OWN, service, setup, wanted
 from tests.deciding.test_restrictions import values
-from tracker.deciding.installing import applied, joined, plan, port_25, submission
+from tracker.deciding.installing import applied, joined, plan
 from tracker.deciding.restrictions import LISTS
+from tracker.deciding.services import port_25, submission
 from tracker.deciding.uninstalling import kept, unplan
 from tracker.records import Edit, PostfixSetup
 from tracker.writing.editing import commands
@@ -59,7 +60,7 @@ class TestListsThatMasterCfOverrides:
     def test_get_our_words_where_port_25_has_them_without_white_space(self) -> None:
         smtp = service(smtpd_recipient_restrictions="permit_sasl_authenticated, reject_x")
         after, _ = installed(setup(DEBIAN, smtp))
-        (found,) = port_25(after)
+        (found,) = port_25(after.services)
         assert found.options["smtpd_recipient_restrictions"] == (
             "permit_sasl_authenticated,$popgate_clients,reject_x"
         )
@@ -74,7 +75,7 @@ class TestListsThatMasterCfOverrides:
             ),
             setup(DEBIAN).values,
         )
-        (found,) = port_25(installed(screen)[0])
+        (found,) = port_25(installed(screen)[0].services)
         assert found.id == "smtpd/pass"
         assert found.options["smtpd_client_restrictions"].endswith(",$popgate_clients")
 
@@ -89,7 +90,7 @@ class TestTheSubmissionPort:
     def test_that_the_admin_has_gets_no_rights_from_popgate(self) -> None:
         theirs = service("submission", smtpd_client_restrictions="permit_sasl_authenticated,reject")
         after, _ = installed(setup(DEBIAN, service(), theirs))
-        found = submission(after, "submission")
+        found = submission(after.services, "submission")
         assert found is not None
         assert found.options == {**theirs.options, "popgate_clients": ""}
 
@@ -102,10 +103,10 @@ class TestTheSubmissionPort:
         before = setup(DEBIAN, smtpd_sasl_auth_enable="yes")
         after, edits = installed(before, "submission", "submissions")
         for name in ("submission", "submissions"):
-            made = submission(after, name)
+            made = submission(after.services, name)
             assert made is not None
             assert made.options == submission_options(name)
-        (smtp,) = port_25(after)
+        (smtp,) = port_25(after.services)
         assert smtp.options == {"smtpd_sasl_auth_enable": "no"}
         assert "smtpd_sasl_auth_enable" not in after.main, "others may rely on it"
         assert ["-P", "smtp/inet/smtpd_sasl_auth_enable=no"] in commands(edits)
@@ -120,7 +121,7 @@ class TestTheSubmissionPort:
             milter_macro_daemon_name="ORIGINATING",
         )
         after, edits = installed(setup(DEBIAN, service(), theirs), "submission")
-        found = submission(after, "submission")
+        found = submission(after.services, "submission")
         assert found is not None
         assert found.options == {
             **submission_options("submission"),
@@ -131,7 +132,7 @@ class TestTheSubmissionPort:
         assert not [one for one in edits if one.service and not one.name]
         assert plan(after, wanted("submission"), edits) == []
         out = applied(after, unplan(after, edits, CLASSES))
-        assert submission(out, "submission") == theirs
+        assert submission(out.services, "submission") == theirs
 
     def test_goes_back_when_it_is_turned_off_again(self) -> None:
         before = setup(DEBIAN, smtpd_sasl_auth_enable="yes")
@@ -140,8 +141,8 @@ class TestTheSubmissionPort:
         off = applied(on, plan(on, wanted(), made))
         assert off == installed(before)[0]
         one = applied(on, plan(on, wanted("submission"), made))
-        assert submission(one, "submissions") is None
-        assert submission(one, "submission") is not None
+        assert submission(one.services, "submissions") is None
+        assert submission(one.services, "submission") is not None
 
 
 class TestTakingOut:
@@ -163,8 +164,8 @@ class TestTakingOut:
             "smtpd_relay_restrictions": "permit_mynetworks, reject",
             "mynetworks": "192.0.2.0/24",
         }
-        assert submission(out, "submission") is None
-        assert port_25(out)[0].options == {"smtpd_sasl_auth_enable": "yes"}
+        assert submission(out.services, "submission") is None
+        assert port_25(out.services)[0].options == {"smtpd_sasl_auth_enable": "yes"}
 
     def test_needs_no_record_for_words_of_ours(self) -> None:
         main = DEBIAN | {"mine": "permit_mynetworks, $popgate_clients", "popgate_dir": "/x"}
@@ -172,7 +173,7 @@ class TestTakingOut:
         found = setup(main, smtp)
         out = applied(found, unplan(found, (), CLASSES))
         assert out.main == DEBIAN | {"mine": "permit_mynetworks"}
-        assert port_25(out)[0].options == {"smtpd_helo_restrictions": "a,b"}
+        assert port_25(out.services)[0].options == {"smtpd_helo_restrictions": "a,b"}
 
     def test_white_space_of_others_in_master_cf_stays(self) -> None:
         smtp = service(smtpd_banner="$myhostname ESMTP ready")

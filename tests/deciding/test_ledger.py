@@ -241,10 +241,47 @@ class TestAnAdmin:
         assert only(made).user == "bob"
 
 
+def test_a_logout_that_waits_for_its_login_makes_no_window_longer_by_a_clock_put_back() -> None:
+    made = ledger()
+    made.apply(logout(), NOW)
+    made.reconfigure(policy(), after(-3600))
+    made.apply(login(at=-3600), after(-3600))
+    assert only(made).expires == after(-3600 + WINDOW)
+
+
+class TestVeryManyThatEndAtOnce:
+    def made(self) -> Ledger:
+        return ledger(*(login(f"203.0.113.{one}", session=None) for one in range(10)))
+
+    def test_are_over_at_once_and_go_by_and_by(self) -> None:
+        made = self.made()
+        assert len(made.expire(after(WINDOW), 4)) == 4
+        assert made.is_over(after(WINDOW))
+        assert len(made) == 6
+        assert list(made.expiries()) == []
+        assert len(made.expire(after(WINDOW), 10)) == 6
+        assert not made.is_over(after(WINDOW))
+
+    def test_may_log_in_again_meanwhile(self) -> None:
+        made = self.made()
+        made.expire(after(WINDOW), 4)
+        made.apply(login("203.0.113.9", session=None, at=WINDOW), after(WINDOW))
+        assert made.expiry("203.0.113.9") == after(2 * WINDOW)
+        made.expire(after(WINDOW), 10)
+        assert only(made).address == "203.0.113.9"
+
+    def test_go_on_where_the_clock_is_put_back_before_they_are_gone(self) -> None:
+        made = self.made()
+        made.expire(after(WINDOW), 4)
+        made.reconfigure(policy(), after(60))
+        assert len(made.expiries()) == 6
+
+
 class TestOtherSettings:
     def test_end_what_they_would_not_grant(self) -> None:
         made = ledger(login())
         (change,) = made.reconfigure(policy(exclude_networks=("203.0.113.0/24",)), NOW)
+        assert isinstance(change, Change)
         assert (change.kind, change.why) == (
             "removed",
             "in 203.0.113.0/24 of grants.exclude_networks",

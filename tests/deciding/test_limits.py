@@ -187,7 +187,9 @@ def test_a_limit_that_was_lowered_ends_the_youngest_in_whatever_order_they_are_r
         under = policy(**{limit: most}, refuse_beyond=BOTH)
         again = Ledger(under, grants)
         ended = again.reconfigure(under, after(60))
-        assert {one.why for one in ended} == {f"more than grants.{limit}"}
+        assert {one.why for one in ended if isinstance(one, Change)} == {
+            f"more than grants.{limit}"
+        }
         assert keys(again) == {(f"203.0.113.{number}", user) for number, user in left}
 
 
@@ -241,7 +243,9 @@ def test_no_limit_is_ever_exceeded_and_no_renewal_refused(
             grants = list(ledger.grants())
             chance.shuffle(grants)
             again = Ledger(under, grants)
-            assert not [one for one in again.reconfigure(under, now) if one.kind == "removed"]
+            assert "removed" not in {
+                one.kind for one in again.reconfigure(under, now) if isinstance(one, Change)
+            }
             ledger = again
         ledger.expire(now)
         assert_within(ledger, most, at, of)

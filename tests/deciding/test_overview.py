@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.weeks import NOW, SINCE
 from tracker.deciding.mailflow import merged, within
-from tracker.deciding.overview import GATEWAY, LISTED, STRIPS, Overview
+from tracker.deciding.overview import LISTED, STRIPS, Overview
 from tracker.deciding.trusted import TrustedList, parse
 from tracker.deciding.views import View
 from tracker.history.records import KeptLogin, Life
@@ -47,8 +47,9 @@ def line(client: str, outcome: Outcome, ago: timedelta = timedelta(minutes=90)) 
     return SmtpLine(NOW - ago, client, outcome)
 
 
-def overview(*lives: Life, trusted: str = "", ipv6_prefix: int = 128) -> Overview:
-    made = Overview(SINCE, NOW, parse(trusted, "list") if trusted else TrustedList(), ipv6_prefix)
+def overview(*lives: Life, trusted: str = "", ipv6_prefix: int = 128, most: int = 4) -> Overview:
+    listed = parse(trusted, "list") if trusted else TrustedList()
+    made = Overview(SINCE, NOW, listed, ipv6_prefix, most)
     for one in lives:
         made.life(one)
     return made
@@ -99,13 +100,14 @@ def test_grants_of_several_users_of_an_address_are_one_stretch_where_they_meet()
 
 
 def test_an_address_of_many_users_stands_out_as_a_gateway() -> None:
-    office = [life("198.51.100.20", f"user{n}@example.com") for n in range(GATEWAY)]
+    office = [life("198.51.100.20", f"user{n}@example.com") for n in range(5)]
     pair = [life("198.51.100.30", f"user{n}@example.com") for n in range(2)]
-    view = overview(*pair, *office, life()).view()
-    assert [(row.address, len(row.users), row.gateway) for row in view.shared] == [
-        ("198.51.100.20", GATEWAY, True),
-        ("198.51.100.30", 2, False),
-    ]
+    for most, stands_out in ((4, True), (5, False), (0, False)):
+        view = overview(*pair, *office, life(), most=most).view()
+        assert [(row.address, len(row.users), row.gateway) for row in view.shared] == [
+            ("198.51.100.20", 5, stands_out),
+            ("198.51.100.30", 2, False),
+        ]
 
 
 def test_users_and_addresses_are_ranked_by_logins_then_by_name() -> None:

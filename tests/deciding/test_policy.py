@@ -60,6 +60,22 @@ def test_networks_of_the_admin_earn_none() -> None:
     assert why == "in 203.0.113.0/24 of grants.exclude_networks"
 
 
+@pytest.mark.parametrize(
+    "excluded", ["2001:db8:1:2::5/128", "2001:db8:1:2:8000::/80", "2001:db8::/32"]
+)
+def test_a_login_earns_nothing_for_the_neighbours_that_must_have_none(excluded: str) -> None:
+    """With a prefix of 64 the grant would be for the excluded address too."""
+    neighbour = "2001:db8:1:2::6"
+    why = refusal(address=neighbour, ipv6_prefix=64, exclude_networks=(excluded,))
+    assert why is not None
+    assert why.endswith("of grants.exclude_networks")
+    assert refusal(address="2001:db9:1:2::6", ipv6_prefix=64, exclude_networks=(excluded,)) is None
+
+
+def test_a_neighbour_of_an_excluded_address_earns_a_grant_of_its_own() -> None:
+    assert refusal(address="2001:db8::6", exclude_networks=("2001:db8::5/128",)) is None
+
+
 def test_services_that_are_not_named_earn_none() -> None:
     assert refusal(services=("imap",)) == "service pop3 is not in grants.services"
 

@@ -80,6 +80,8 @@ class Site:
         stack.enter_context(self.popgate)
         pop3_login(wire, CLIENT, self.dovecot.pop3_port, USER, PASSWORD)
         wait_for("the grant", lambda: CLIENT in self.popgate.command("list").stdout)
+        self.popgate.command("expire")
+        self.expired = self.popgate.maps.parent / "expired"
 
     def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """A command on the mail host, where the site's crontabs are the host's."""
@@ -160,6 +162,7 @@ def site(shared: Site) -> Iterator[Site]:
     """The installation, with Postfix's configuration as it was when the test is over."""
     files = [shared.postfix.config / name for name in ("main.cf", "master.cf")]
     texts = [file.read_bytes() for file in files]
+    os.utime(shared.expired)  # no cron is at work here
     yield shared
     if texts != [file.read_bytes() for file in files]:
         for file, text in zip(files, texts, strict=True):
@@ -194,12 +197,14 @@ def test_owners_and_modes(site: Site) -> None:
     (maps / "pop_before_smtp.lmdb").chmod(0o644)
     os.chown(maps / "blacklist.txt", 65534, 65534)
     config.chmod(0o666)
+    site.dovecot.log.chmod(0o622)
     os.chown(site.popgate.trusted, 65534, 65534)
     found = site.findings()
     assert {(one["code"], one["where"]) for one in found} == {
         ("open-to-others", str(maps)),
         ("open-to-others", str(maps / "pop_before_smtp.lmdb")),
         ("open-to-others", str(config)),
+        ("open-to-others", str(site.dovecot.log)),
         ("wrong-owner", str(maps / "blacklist.txt")),
         ("wrong-owner", str(site.popgate.trusted)),
     }
@@ -386,6 +391,30 @@ def test_a_service_that_hangs_or_is_gone(site: Site) -> None:
     (site.crontabs / "popgate").write_text("* * * * * root popgate expire && popgate once\n")
     assert site.codes() == []
     site.popgate.start()
+
+
+def test_a_cron_that_does_not_come_any_more(site: Site) -> None:
+    past = time.time() - 3600
+    os.utime(site.expired, (past, past))
+    (found,) = site.findings()
+    assert found["code"] == "expiry-late"
+    site.mend(found)
+    assert site.codes() == []
+
+
+def test_a_request_for_a_reload_that_nobody_takes(site: Site) -> None:
+    text = site.popgate.file.read_text()
+    request = site.folder / "reload"
+    site.popgate.file.write_text(
+        text.replace("[postfix]\n", f'[postfix]\nreload_request = "{request}"\n')
+    )
+    request.touch()
+    past = time.time() - 60
+    os.utime(request, (past, past))
+    assert site.codes() == ["reload-due"]
+    request.unlink()
+    assert site.codes() == []
+    site.popgate.file.write_text(text)
 
 
 def test_a_stopped_postfix_is_said_once(site: Site) -> None:

@@ -237,6 +237,29 @@ def test_lists_in_master_cf_and_the_admins_submission_port(
     assert host.files() == host.before
 
 
+SECOND = "[2001:db8::1]:25 inet n - n - - smtpd"
+
+
+def test_each_smtpd_of_port_25_is_asked(folder: Path, wire: Wire, stack: ExitStack) -> None:
+    host = Host(folder, wire, stack, services=f"{SECOND}\n", extra={"inet_interfaces": wire.host})
+    said = host.does("install").splitlines()
+    for smtpd in ("smtp/inet", "[2001:db8::1]:25/inet"):
+        asked = [line for line in said if line.startswith(f"asked: {smtpd}: a granted address")]
+        assert [line for line in asked if ": 250 " in line], said
+
+
+def test_a_second_smtpd_that_relays_for_everybody_is_found(
+    folder: Path, wire: Wire, stack: ExitStack
+) -> None:
+    everybody = "check_sender_access,static:OK,reject_unauth_destination"
+    services = f"{SECOND} -o smtpd_relay_restrictions={everybody}\n"
+    host = Host(folder, wire, stack, services=services, extra={"inet_interfaces": wire.host})
+    refused = host.run("install")
+    assert refused.returncode != 0
+    assert "[2001:db8::1]:25/inet: this Postfix relays for strangers already" in refused.stderr
+    assert host.files() == host.before
+
+
 POSTSCREEN = """
 postscreen_greet_wait = 1s
 postscreen_access_list = permit_mynetworks
@@ -352,7 +375,7 @@ def test_an_install_that_is_killed_while_it_tries_leaves_nothing_that_others_cou
     found: list[Path] = []
 
     def started() -> bool:
-        found[:] = [one for one in temporary.glob(pattern) if (one / "private/real").exists()]
+        found[:] = [one for one in temporary.glob(pattern) if (one / "private/real-1").exists()]
         return bool(found)
 
     temporary = Path(tempfile.gettempdir())
@@ -362,7 +385,7 @@ def test_an_install_that_is_killed_while_it_tries_leaves_nothing_that_others_cou
     pid = int((found[0] / "pid/master.pid").read_text())
     try:
         assert b"-e\x00240\x00" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        speak = f"import socket; socket.socket(1).connect({str(found[0] / 'private/real')!r})"
+        speak = f"import socket; socket.socket(1).connect({str(found[0] / 'private/real-1')!r})"
         done = subprocess.run(
             ["/usr/bin/env", "python3", "-c", speak],
             user="nobody",

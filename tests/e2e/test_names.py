@@ -110,3 +110,46 @@ def test_a_dns_that_is_dead_delays_no_grant_and_takes_no_right_away(host: Host) 
     host.becomes(THIRD, 250)
     assert host.code(FIRST) == 250
     assert host.code(SECOND) == 554
+
+
+def test_a_zone_in_a_liar_s_hand_opens_nothing_that_no_client_has(host: Host) -> None:
+    """Each name lies in its own way; next to the lies stands what it may well say."""
+    many = [f"198.18.{number // 250}.{number % 250 + 1}" for number in range(1000)]
+    lies = {
+        "any.example.com": ["0.0.0.0", "255.255.255.255", FIRST],
+        "loop.example.com": ["127.0.0.1", "127.8.9.1", SECOND],
+        "inside.example.com": ["10.0.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254"],
+        "crowd.example.com": many,
+        "gone.example.com": [],
+    }
+    for name, addresses in lies.items():
+        host.names.set(name, "A", *addresses)
+    host.names.set("loop.example.com", "AAAA", "::1", "::", "fe80::1", "ff02::1", "fd00::1")
+    host.names.set("inside.example.com", "AAAA", "::ffff:10.0.0.1", "::ffff:127.0.0.1")
+    host.popgate.trusted.write_text("".join(f"{name}\n" for name in lies))
+    host.becomes(FIRST, 250)
+    host.becomes(SECOND, 250)
+    told = ("1000 addresses", "169.254.169.254", "10.0.0.1", "fe80::1")
+    wait_for("all of it", lambda: all(lie in host.popgate.said.read_text() for lie in told))
+    text = (host.popgate.maps / "trusted.cidr").read_text()
+    rows = [line.split()[0] for line in text.splitlines() if line[:1] not in ("#", "")]
+    assert sorted(rows) == sorted([f"{FIRST}/32", f"{SECOND}/32"])
+    for lie in ("127.0.0.1", "10.0.0.1", "0.0.0.0", "::1", "fe80::1", "fd00::1", many[0], many[-1]):
+        assert host.asked_of_the_table(lie) == "", lie
+
+
+def test_what_a_name_was_trusted_for_ends_when_there_is_no_such_name(host: Host) -> None:
+    """A thousand addresses are an error, and change nothing; that there is none is an answer."""
+    crowd, gone = "crowd.example.com", "gone.example.com"
+    host.names.set(crowd, "A", FIRST, ttl=1)
+    host.names.set(gone, "A", SECOND, ttl=1)
+    host.popgate.trusted.write_text(f"{crowd}\n{gone}\n")
+    host.becomes(FIRST, 250)
+    host.becomes(SECOND, 250)
+    many = [f"198.18.{number // 250}.{number % 250 + 1}" for number in range(1000)]
+    host.names.set(crowd, "A", *many, ttl=1)
+    host.names.forget(gone)
+    host.becomes(SECOND, 554, patience=60)  # it is asked again after half a minute, not before
+    wait_for("the crowd", lambda: "1000 addresses" in host.popgate.said.read_text(), 60)
+    assert host.code(FIRST) == 250
+    assert host.asked_of_the_table(many[0]) == ""

@@ -75,8 +75,9 @@ def scanner(data: bytes) -> None:
     assert [event for _, event in placed] == reading.read(block)
     alone = [event for line in block.split(b"\n") for event in reading.read(line + b"\n")]
     assert [event for _, event in placed] == alone
-    counted, parts = reading.count(block)
+    counted, lines, parts = reading.count(block)
     assert sum(counted.values()) + len(reading.join(parts)) == len(placed)
+    assert lines == block.count(b"\n")
 
 
 def _earned(line: bytes, event: Event) -> None:

@@ -143,6 +143,17 @@ def test_what_master_cf_says_for_port_25_counts(site: Site) -> None:
     assert site.ask("smtpd_sasl_auth_enable = yes\n").auth
 
 
+def test_behind_postscreen_what_master_cf_says_for_the_smtpd_there_counts(site: Site) -> None:
+    master = (
+        "smtp inet n - n - 1 postscreen\n  -o smtpd_sasl_auth_enable=yes\n"
+        "smtpd pass - - n - - smtpd\n  -o smtpd_sasl_auth_enable=no -o mynetworks=192.0.2.3\n"
+        "10025 inet n - n - - smtpd\n  -o mynetworks=127.0.0.0/8\n"
+    )
+    host = site.ask("smtpd_sasl_auth_enable = yes\nmynetworks = 192.0.2.0/24\n", master)
+    assert not host.auth
+    assert networks(host) == [("192.0.2.3/32", True)]
+
+
 def test_its_own_addresses_are_those_it_listens_on(site: Site) -> None:
     assert site.ask("").own == {"192.0.2.77", "2001:db8::77"}
     host = site.ask("inet_interfaces = 127.0.0.1\nproxy_interfaces = 192.0.2.6\n")

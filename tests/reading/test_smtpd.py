@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,6 +47,15 @@ def test_a_recorded_log_tells_who_was_refused_by_which_rule() -> None:
         ("203.0.113.9", "taken"): 1,
     }
     assert found[0].time == datetime(2026, 11, 24, 16, 38, 4, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("data", ["-", '[origin ip="192.0.2.1"][x@1 a="\\]"]'])
+def test_the_whole_head_of_rfc_5424_is_read(data: str) -> None:
+    plain = RECORDED.read_text()
+    heads = re.compile(r"^(\w+ \d+ \S+ \S+ postfix/[\w/-]+)\[(\d+)\]:", re.MULTILINE)
+    head = rf"<22>1 \1 \2 - {data.replace(chr(92), chr(92) * 2)}"
+    assert heads.search(plain)
+    assert read(heads.sub(head, plain)) == read(plain)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 from tests.reading.scanning import NOW
 from tests.reading.settings import OF_LOG
 from tests.reading.test_corpus import CORPUS
+from tracker.reading.certain import CERTAIN_ADDRESS, CERTAIN_STAMP
 from tracker.reading.dovecot import fit
 from tracker.reading.expression import build
 from tracker.reading.formats import find, names
@@ -128,6 +129,11 @@ def _inner(argument: Any) -> list[Any]:
 def test_unbounded_quantifiers_are_found() -> None:
     assert unbounded(_PARSER.parse("(?:a|b(?=c+))d*?")) == ["MAX_REPEAT", "MIN_REPEAT"]
     assert unbounded(_PARSER.parse("a++(?:b{1,9}|c*+)[*+]")) == []
+
+
+@pytest.mark.parametrize("piece", [CERTAIN_STAMP, CERTAIN_ADDRESS])
+def test_so_they_are_in_what_is_tried_before_a_stamp_or_an_address(piece: str) -> None:
+    assert unbounded(_PARSER.parse(piece)) == []
 
 
 @pytest.mark.parametrize("name", PACKAGED)

@@ -158,6 +158,29 @@ def small_disk(place: Path, size: str) -> Iterator[None]:
         subprocess.run(["umount", "-l", place], check=True)
 
 
+@contextmanager
+def fragile_disk(image: Path, place: Path) -> Iterator[None]:
+    """A file system of a disk of its own, made where there is none, checked and mounted."""
+    if not image.exists():
+        with image.open("wb") as file:
+            file.truncate(16 << 20)
+        subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    subprocess.run(["e2fsck", "-p", image], stdout=subprocess.DEVNULL, check=False)
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    subprocess.run(["mount", "-o", "loop", image, place], check=True)
+    place.chmod(0o700)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def fails(place: Path) -> None:
+    """Have the kernel take that file system for damaged: it can only be read from now on, by those
+    too who have files open there to write to."""
+    subprocess.run(["mount", "-o", "remount,abort", place], check=True)
+
+
 def remount(place: Path, options: str) -> None:
     """Mount it again with other options, as soon as nobody has a file open there to write to it."""
     command = ["mount", "-o", f"remount,{options}", str(place)]
@@ -185,6 +208,12 @@ def mounting_unavailable() -> str | None:
         check=False,
     )
     return None if done.returncode == 0 else f"no mounting: {done.stderr.strip()}"
+
+
+def loops_unavailable() -> str | None:
+    """Why no file can be mounted as a disk here; None when one can."""
+    done = subprocess.run(["losetup", "--find"], capture_output=True, text=True, check=False)
+    return None if done.returncode == 0 else f"no loop devices: {done.stderr.strip()}"
 
 
 def lines(words: str) -> list[str]:

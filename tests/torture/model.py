@@ -89,6 +89,7 @@ class Model:
     def under(self, settings: GrantSettings) -> None:
         """Other settings, a clock that was put back, or a new start."""
         self.settings = settings
+        self.ended = {name: min(at, self.now) for name, at in self.ended.items()}
         for key, right in list(self.rights.items()):
             refused = all(self.refused(key[0], service) for service in right.services)
             if refused and not right.by_hand:

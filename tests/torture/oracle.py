@@ -13,7 +13,7 @@ LONGEST = timedelta(hours=24)
 """The defaults of grants.window and grants.max_session."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Visit:
     """A session: from when to when, as it was logged; `until` None: it is open."""
 
@@ -33,15 +33,14 @@ class Oracle:
     """Everything that was logged, by address and user."""
 
     visits: dict[tuple[str, str], list[Visit]] = field(default_factory=dict)
+    of_session: dict[str, Visit] = field(default_factory=dict)
 
     def login(self, address: str, user: str, session: str, at: datetime) -> None:
-        self.visits.setdefault((address, user), []).append(Visit(session, at))
+        visit = self.of_session[session] = Visit(session, at)
+        self.visits.setdefault((address, user), []).append(visit)
 
     def logout(self, session: str, at: datetime) -> None:
-        for visits in self.visits.values():
-            for visit in visits:
-                if visit.session == session:
-                    visit.until = at
+        self.of_session[session].until = at
 
     def revoke(self, address: str) -> None:
         for key in [key for key in self.visits if key[0] == address]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -11,8 +12,11 @@ from tests.conftest import require
 from tests.outcomes import Outcome
 from tests.torture.faults import (
     Host,
+    fails,
     fill,
+    fragile_disk,
     lines,
+    loops_unavailable,
     mounting_unavailable,
     remount,
     small_disk,
@@ -112,6 +116,39 @@ def test_state_on_a_file_system_that_can_only_be_read(host: Host, outcome: Outco
         with host.at_work():
             recovery = host.holds(STAYS, LATER)
     outcome("read-only file system: state", recovery=recovery)
+
+
+@pytest.mark.parametrize("fails_there", ["state", "maps"])
+def test_a_disk_that_fails_while_popgate_is_at_work(
+    host: Host, fails_there: str, outcome: Outcome
+) -> None:
+    """As ext4 does on an error (errors=remount-ro). It is mended as for any program: popgate is
+    stopped, the file system checked and mounted again."""
+    require(loops_unavailable())
+    image = host.folder / "disk"
+
+    @contextmanager
+    def disks() -> Iterator[None]:
+        if fails_there == "maps":
+            with fragile_disk(image, host.maps):
+                yield
+        else:
+            with fragile_disk(image, host.state), small_disk(host.maps, "4m"):
+                yield
+
+    with disks(), host.at_work():
+        host.login(OVER, over_in=6)
+        host.login(STAYS)
+        host.holds(OVER, STAYS)
+        fails(host.maps if fails_there == "maps" else host.state)
+        host.login(LATER)
+        line = host.says("event=failed")
+        assert any(words in line for words in ("look at the disk", "Read-only file")), line
+        if fails_there == "state":  # what is over ends all the same
+            host.wait_for("the end of a right", lambda: host.table() == {STAYS})
+    with disks(), host.at_work():
+        recovery = host.holds(STAYS, LATER, patience=30)
+    outcome(f"disk that fails: {fails_there}", recovery=recovery)
 
 
 def test_a_log_that_could_not_be_written_to_the_end_of_a_line(host: Host, outcome: Outcome) -> None:

@@ -233,6 +233,7 @@ class Machine(RuleBasedStateMachine):
         self.real = type(self).books(self.folder, under)
         self.model = Model(under, NOW)
         self.sessions: list[tuple[Key, str, str]] = []
+        self.unknown: list[str] = []
         self.count = 0
         type(self).runs += 1
 
@@ -276,6 +277,31 @@ class Machine(RuleBasedStateMachine):
         # Where the logout was too old to wait, the session counts as open.
         if self.model.ended.get(session) is None:
             self.sessions.append((key, service, session))
+
+    @rule(ago=SECONDS)
+    def logout_of_nobody(self, ago: int) -> None:
+        """Its login may come later."""
+        self.count += 1
+        session = f"s{self.count}"
+        self.unknown.append(session)
+        at = self.model.now - timedelta(seconds=ago)
+        self.model.logout(session, at)
+        self.model.pass_by()
+        self.real.read(Logout(at, "pop3", "alice", None, session, "mailhost"), killed=False)
+
+    @rule(data=st.data(), key=KEYS, ago=SECONDS)
+    def login_at_last(self, data: st.DataObject, key: Key, ago: int) -> None:
+        """Of a session whose end was logged before, whatever the clock did since."""
+        if not self.unknown:
+            return
+        session = data.draw(st.sampled_from(self.unknown))
+        self.unknown.remove(session)
+        at = self.model.now - timedelta(seconds=ago)
+        if self.model.ended.get(session) is None:
+            self.sessions.append((key, "pop3", session))
+        self.model.login(key, "pop3", session, at)
+        self.model.pass_by()
+        self.real.read(Login(at, "pop3", key[1], key[0], session, "mailhost"), killed=False)
 
     @rule(seconds=STEPS)
     def clock(self, seconds: int) -> None:

@@ -60,6 +60,22 @@ def test_nothing_changed_is_no_commit(maps: Path) -> None:
     assert git(maps, "log", "--format=%s").split() == ["first"]
 
 
+def test_a_hook_of_another_repository_that_calls_popgate_gets_no_commit(
+    maps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An admin who keeps /etc in git: git tells its hooks by variables where it works."""
+    other = tmp_path / "etc"
+    subprocess.run(["git", "init", "--quiet", other], check=True)
+    (maps / "a").write_text("1")
+    with monkeypatch.context() as hook:
+        hook.setenv("GIT_DIR", str(other / ".git"))
+        hook.setenv("GIT_WORK_TREE", str(other))
+        hook.setenv("GIT_INDEX_FILE", str(other / ".git/index"))
+        assert History(maps).commit("first")
+    assert git(maps, "log", "--format=%s").split() == ["first"]
+    assert git(other, "rev-list", "--all") == ""
+
+
 def test_popgate_signs_as_itself_only_where_git_knows_nobody(maps: Path, tmp_path: Path) -> None:
     (maps / "a").write_text("1")
     History(maps).commit("first")

@@ -113,6 +113,19 @@ def test_in_place_of_the_grant_table_it_is_replaced_by_a_running_popgate(
     assert site.publisher.reload_due() is not None, "a running smtpd has the other file open"
 
 
+@PLANTED
+def test_in_place_of_what_postmap_reads_it_is_replaced(
+    site: Site, plant: Plant, victim: Path
+) -> None:
+    """A table that changes as a whole is made from a text of the same name."""
+    site.publisher.match({"203.0.113.5": 100})
+    plant(site.folder / "pop_before_smtp", victim)
+    many = {f"198.51.100.{number}": 100 for number in range(100)}
+    site.publisher.renew(many)
+    assert site.table().keys() == many.keys()
+    assert victim.read_text() == "203.0.113.0/24 OK\n"
+
+
 def test_grants_end_where_the_table_is_a_link(site: Site, tmp_path: Path) -> None:
     site.publisher.match({"203.0.113.5": 100, "203.0.113.6": 300})
     other = tmp_path / "other"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,13 +25,11 @@ class Site:
         self.calls: list[str] = []
         run = self.postfix._run
 
-        def counted(
-            argv: list[str], *rest: str | None, strict: bool = True, absent: int = 0
-        ) -> str:
+        def counted(argv: list[str], *rest: Any, **options: Any) -> str:
             self.calls.append(" ".join(word for word in argv if word != str(config)))
-            return run(argv, *rest, strict=strict, absent=absent)
+            return run(argv, *rest, **options)
 
-        self.postfix._run = counted  # type: ignore[method-assign,assignment]
+        self.postfix._run = counted  # type: ignore[method-assign]
         self.kind = kind
         self.publisher = self.another()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -50,6 +51,12 @@ def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(PostfixError, match="the request cannot be made"):
         request.ask(file)
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_pipe_in_its_place_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "reload")
+    with pytest.raises(PostfixError, match="the request cannot be made"):
+        request.ask(tmp_path / "reload")
 
 
 def test_without_the_units_folder_a_reload_is_the_admins(tmp_path: Path) -> None:

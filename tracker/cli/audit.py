@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tracker.cli.common import config_option, json_option, settings_of
+from tracker.cli.common import config_option, json_option, print_json, settings_of
 from tracker.cli.times import Stretch
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _at(
             raise click.UsageError(f"{_shown(at[0])} is yet to come")
         answer = who_could(past, *at, asked, user)
     if as_json:
-        _print_json(answer)
+        print_json(answer)
     else:
         _print_answer(answer, asked)
     return any(one.relayed.decides for one in answer.reasons)
@@ -197,7 +197,7 @@ def _happened(
         changes = [] if narrow else past.changes(since, until, limit=limit + 1)
     more = len(lives) > limit or len(changes) > limit
     if as_json:
-        _print_json({"grants": lives[:limit], "changes": changes[:limit], "more": more})
+        print_json({"grants": lives[:limit], "changes": changes[:limit], "more": more})
     else:
         _print_happened(lives[:limit], changes[:limit])
     if more:
@@ -235,19 +235,13 @@ def _verify(settings: Settings, *, repair: bool, as_json: bool) -> bool:
         put_right(settings)
         left = verify(settings)
     if as_json:
-        _print_json({"found": found, "left": left})
+        print_json({"found": found, "left": left})
         return bool(left)
     for line in found:
         click.echo(line if line in left else f"{line} (put right)")
     if not found:
         click.echo("tables, texts and git are as popgate left them")
     return bool(left)
-
-
-def _print_json(what: object) -> None:
-    import msgspec
-
-    click.echo(msgspec.json.format(msgspec.json.encode(what)).decode())
 
 
 def _shown(moment: datetime) -> str:

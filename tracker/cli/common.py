@@ -41,6 +41,15 @@ def json_option(command: _F) -> _F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
+def print_json(what: object) -> None:
+    """Print it as JSON, in ASCII: users' names in it are no terminal's business."""
+    import json
+
+    import msgspec
+
+    click.echo(json.dumps(msgspec.to_builtins(what), indent=2))
+
+
 def settings_of(config_file: Path) -> Settings:
     """The settings. From here on the process is the owner of popgate's folders where it was root,
     and makes no file that others can read."""

@@ -1,7 +1,7 @@
-"""`popgate scan --summary` of a large file, on all processors.
+"""`popgate scan --summary`: events counted, not made; a large file's on all processors.
 
-The file is cut into parts of whole lines. Each is read by a process of its own, which gives back
-counts, and what can only be understood together with the lines of other parts.
+A large file is cut into parts of whole lines. Each is read by a process of its own, which gives
+back counts, and what can only be understood together with the lines of other parts.
 """
 
 from __future__ import annotations
@@ -10,36 +10,50 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import NamedTuple
 
-from tracker.reading.correlating import Part
 from tracker.reading.events import EventReader
-from tracker.reading.sources.whole import Range, blocks, parts
+from tracker.reading.scanner import Counted
+from tracker.reading.sources.whole import Range, Readable, blocks, parts
 from tracker.records import Event
 
 _PART = 8 * 1024 * 1024
 
 
-class Counted(NamedTuple):
+class Found(NamedTuple):
     """What is in some lines."""
 
     events: Counter[type[Event]]
     lines: int
     bytes: int
-    unjoined: list[Part]
 
 
-def in_parallel(file: int, size: int, reader: EventReader) -> Iterator[Counted]:
+def in_blocks(source: Readable, reader: EventReader) -> Iterator[Found]:
+    """The counts of what can be read from `source`, block by block."""
+    for block in blocks(source):
+        yield _joined(reader.count(block), len(block), reader)
+
+
+def in_parallel(file: int, size: int, reader: EventReader) -> Iterator[Found]:
     """The counts of an open file, part by part; every event is counted in the end."""
     jobs = len(os.sched_getaffinity(0))
+    if jobs == 1:
+        yield from in_blocks(Range(file, 0, size), reader)
+        return
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
     # Forked, so that the reader need not be made anew; the parts are all that is sent.
     context = get_context("fork")
     with ProcessPoolExecutor(jobs, context, _begin, (reader,)) as pool:
-        for counted in pool.map(_count, parts(file, size, _PART)):
-            joined = Counter(map(type, reader.join(counted.unjoined)))
-            yield counted._replace(events=counted.events + joined, unjoined=[])
+        for counted, length in pool.map(_count, parts(file, size, _PART)):
+            yield _joined(counted, length, reader)
+
+
+def _joined(counted: Counted, length: int, reader: EventReader) -> Found:
+    if counted.parts:
+        counted.events.update(map(type, reader.join(counted.parts)))
+    return Found(counted.events, counted.lines, length)
 
 
 _readers: list[EventReader] = []
@@ -50,15 +64,12 @@ def _begin(reader: EventReader) -> None:
     _readers[:] = [reader]
 
 
-def _count(part: Range) -> Counted:
+def _count(part: Range) -> tuple[Counted, int]:
     (reader,) = _readers
-    counted = Counted(Counter(), 0, 0, [])
+    whole, length = Counted(Counter(), 0, []), 0
     for block in blocks(part):
-        events, unjoined = reader.count(block)
-        counted = Counted(
-            counted.events + events,
-            counted.lines + block.count(b"\n"),
-            counted.bytes + len(block),
-            counted.unjoined + unjoined,
-        )
-    return counted
+        events, lines, unjoined = reader.count(block)
+        whole.events.update(events)
+        whole.parts.extend(unjoined)
+        whole, length = whole._replace(lines=whole.lines + lines), length + len(block)
+    return whole, length

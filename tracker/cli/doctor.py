@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracker.cli.common import config_option, json_option
+from tracker.cli.common import config_option, json_option, print_json
 
 if TYPE_CHECKING:
     from tracker.doctor import Examination
@@ -30,9 +30,7 @@ def doctor(config_file: Path, as_json: bool) -> None:
     logging.getLogger("popgate").addHandler(logging.NullHandler())  # the findings say it all
     seen = examine(config_file)
     if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.format(msgspec.json.encode(seen.findings)).decode())
+        print_json(seen.findings)
     else:
         _print(seen)
     if seen.bad_configuration:

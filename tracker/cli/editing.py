@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from tracker.cli.trust_edit import warnings
+from tracker.cli.doubts import warnings
 from tracker.deciding.trusted import parse
 from tracker.errors import ListFileError, TrustedError
 from tracker.trusting import read_text
@@ -63,7 +63,7 @@ def _judged(file: Path, copy: Path, old: str) -> tuple[str | None, list[str]]:
         before = parse(old, str(file))
     except TrustedError:
         before = parse("", str(file))
-    return new, list(warnings(file, before, after))
+    return new, warnings(file, before, after)
 
 
 def _asked(doubts: list[str], *, sound: bool) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tracker.cli.common import config_option, json_option, settings_of
+from tracker.cli.common import config_option, json_option, print_json, settings_of
 
 if TYPE_CHECKING:
     from tracker.deciding.rules import RuleSet
@@ -93,9 +93,7 @@ def explain(
     session = with_owners(settings, rules, session)
     decision = decide(rules, session, utc_now())
     if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.format(msgspec.json.encode(decision)).decode())
+        print_json(decision)
     else:
         _print(rules, session, decision)
     if decision.refused:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tracker.cli.common import json_option
+from tracker.cli.common import json_option, print_json
 
 if TYPE_CHECKING:
     from tracker.reading.choosing import Trial
@@ -47,9 +47,7 @@ def formats(ctx: click.Context, folder: Path, as_json: bool) -> None:
         for one in found
     ]
     if as_json:
-        import json
-
-        click.echo(json.dumps(rows, indent=2))
+        print_json(rows)
     else:
         for row in rows:
             mark = "!" if row["forgeable"] else " "
@@ -88,9 +86,7 @@ def test(files: tuple[str, ...], only: tuple[str, ...], folder: Path, as_json: b
     rows = [_row(trial) for trial in sorted(met, key=lambda trial: -len(trial.places))]
     chosen = [one.name for one in choose(trials)]
     if as_json:
-        import json
-
-        click.echo(json.dumps({"fits": chosen, "formats": rows}, indent=2))
+        print_json({"fits": chosen, "formats": rows})
     else:
         _print(rows, chosen)
     _report(faults)

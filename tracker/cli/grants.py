@@ -13,6 +13,7 @@ from tracker.cli.common import (
     config_option,
     json_option,
     log_to_stderr,
+    print_json,
     settings_of,
 )
 from tracker.cli.lengths import Length
@@ -43,9 +44,7 @@ def list_grants(config_file: Path, as_json: bool) -> None:
         finally:
             store.close()
     if as_json:
-        import json
-
-        click.echo(json.dumps(rows, indent=2))
+        print_json(rows)
     else:
         _print(rows)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tracker.cli.common import config_option, json_option, log_to_stderr
+from tracker.cli.common import config_option, json_option, log_to_stderr, print_json
 
 if TYPE_CHECKING:
     from tracker.surveyed import Draft, Remark
@@ -124,12 +124,10 @@ def _tell(written: dict[Path, bool]) -> None:
 
 
 def _print_json(made: Draft, text: str, written: dict[Path, bool]) -> None:
-    import msgspec
-
     shown = {
         "settings": made.settings,
         "remarks": made.remarks,
         "text": text,
         "files": [{"file": str(file), "written": new} for file, new in written.items()],
     }
-    click.echo(msgspec.json.format(msgspec.json.encode(shown)).decode())
+    print_json(shown)

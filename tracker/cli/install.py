@@ -84,22 +84,15 @@ def uninstall(config_file: Path, dry_run: bool) -> None:
 def _postfix_settings(config_file: Path) -> PostfixSettings:
     """[postfix], as far as it can be had."""
     from tracker import config
-    from tracker.errors import ConfigError
-    from tracker.settings import PostfixSettings
 
-    try:
-        return config.load(config_file).postfix
-    except ConfigError as error:
-        click.echo(f"popgate: {error.problems[0]}", err=True)
-    settings = config.salvage(config_file).get("postfix", {})
-    words = {
-        key: settings[key]
-        for key in ("config_directory", "command_directory")
-        if isinstance(settings.get(key), str)
-    }
-    where = words.get("config_directory") or "Postfix's default folder"
+    sound, faults = config.as_far_as_sound(config_file)
+    if not faults:
+        return sound.postfix
+    click.echo(f"popgate: {faults[0]}", err=True)
+    postfix = sound.postfix
+    where = postfix.config_directory or "Postfix's default folder"
     click.echo(f"popgate: going on with the Postfix of {where}", err=True)
-    return PostfixSettings(**words)
+    return postfix
 
 
 def _insist_on_root() -> None:

@@ -7,17 +7,18 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import click
 
 from tracker.cli.common import json_option
 
 if TYPE_CHECKING:
+    from tracker.cli.counting import Found
     from tracker.reading.events import EventReader
     from tracker.records import Event
 
@@ -65,10 +66,9 @@ def scan(
 
     Reads no state and changes nothing. A summary goes to stderr.
     """
-    from datetime import tzinfo
+    from datetime import UTC, datetime, tzinfo
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-    from tracker.host import utc_now
     from tracker.reading.events import EventReader
     from tracker.reading.selecting import select
     from tracker.reading.timestamps import StampReader
@@ -83,7 +83,8 @@ def scan(
     settings = LogSettings(
         files=tuple(map(Path, files)), format=format_names, dovecot=_table(dovecot_settings)
     )
-    reader = EventReader(select(settings, utc_now()), StampReader(utc_now(), zone))
+    now = datetime.now(UTC)
+    reader = EventReader(select(settings, now), StampReader(now, zone))
     counts = dict.fromkeys((*_KINDS, "lines", "bytes"), 0)
     gc.disable()  # events hold no cycles, and there are millions of them
     started = time.perf_counter()
@@ -110,70 +111,62 @@ def _table(given: tuple[str, ...]) -> dict[str, str]:
 
 
 def _scan_file(file: str, reader: EventReader, counts: dict[str, int], show: _Show | None) -> None:
-    from tracker.reading.sources.whole import blocks, opened, unreadable
+    from tracker.reading.sources.whole import opened, unreadable
 
+    before = counts["bytes"]
     try:
         with ExitStack() as stack:
             source, size = opened(file, stack)
             bar = _progress(file, size, stack)
-            if show is None and not file.endswith(".gz") and size >= _PARALLEL:
-                _count(source.fileno(), size, reader, counts, bar)
-                return
+            packed = getattr(source, "fileobj", None)  # what gzip reads
             # Rows on a terminal go where the bar stands; it is drawn again below them.
             clear = "\r\x1b[2K" if bar is not None and sys.stdout.isatty() else ""
-            for block, events in _shown(reader, blocks(source), show, clear):
-                _add(counts, Counter(map(type, events)), block.count(b"\n"), len(block))
+            parallel = size >= _PARALLEL and packed is None
+            for found in _found(source, reader, show, clear, size if parallel else 0):
+                for kind, number in found.events.items():
+                    counts[kind.__name__.lower()] += number
+                counts["lines"] += found.lines
+                counts["bytes"] += found.bytes
                 if bar is not None:
                     sys.stdout.flush()
-                    raw = getattr(source, "fileobj", source)  # what gzip has read of the file
-                    bar(raw.tell())
+                    bar(packed.tell() if packed else counts["bytes"] - before)
     except BrokenPipeError:
         raise
     except (OSError, EOFError) as error:
         raise unreadable(file, error) from error
 
 
-def _count(
-    file: int, size: int, reader: EventReader, counts: dict[str, int], bar: _Bar | None
-) -> None:
-    from tracker.cli.counting import in_parallel
+def _found(
+    source: IO[bytes], reader: EventReader, show: _Show | None, clear: str, size: int
+) -> Iterator[Found]:
+    """What is in a log, piece by piece. `size`: of one that can be read by many; else 0."""
+    from tracker.cli.counting import in_blocks, in_parallel
 
-    before = counts["bytes"]
-    for found in in_parallel(file, size, reader):
-        _add(counts, found.events, found.lines, found.bytes)
-        if bar is not None:
-            bar(counts["bytes"] - before)
-
-
-def _add(counts: dict[str, int], events: Counter[type[Event]], lines: int, length: int) -> None:
-    for kind, number in events.items():
-        counts[kind.__name__.lower()] += number
-    counts["lines"] += lines
-    counts["bytes"] += length
+    if show is not None:
+        return _shown(source, reader, show, clear)
+    return in_parallel(source.fileno(), size, reader) if size else in_blocks(source, reader)
 
 
-def _shown(
-    reader: EventReader, blocks: Iterable[bytes], show: _Show | None, clear: str
-) -> Iterator[tuple[bytes, list[Event]]]:
-    """Each block with its events, once they are printed, each with the number of its line."""
+def _shown(source: IO[bytes], reader: EventReader, show: _Show, clear: str) -> Iterator[Found]:
+    """Each block's events are printed, each with the number of its line."""
+    from tracker.cli.counting import Found
     from tracker.reading.joining import SessionJoin
+    from tracker.reading.sources.whole import blocks
 
     join = SessionJoin()
     first = 1
-    for block in blocks:
-        if show is None:
-            yield block, reader.read(block)
-            continue
-        line, at, rows, events = first, 0, [clear], []
+    for block in blocks(source):
+        line, at, rows, kinds = first, 0, [clear], []
         for start, event in reader.placed(block):
             line += block.count(b"\n", at, start)
             at = start
-            events.append(join.join(event))
-            rows.append(show(line, events[-1]))
-        if events:
+            kinds.append(type(event))
+            rows.append(show(line, join.join(event)))
+        if kinds:
             sys.stdout.write("".join(rows))
-        yield block, events
-        first += block.count(b"\n")
+        lines = block.count(b"\n")
+        yield Found(Counter(kinds), lines, len(block))
+        first += lines
 
 
 def _progress(file: str, size: int, stack: ExitStack) -> _Bar | None:

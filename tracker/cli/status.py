@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tracker.cli.common import config_option, json_option, settings_of
+from tracker.cli.common import config_option, json_option, print_json, settings_of
 
 if TYPE_CHECKING:
     from tracker.settings import Settings
@@ -30,9 +30,7 @@ def status(*, as_json: bool, config_file: Path) -> None:
     settings = settings_of(config_file)
     rows = _rows(settings)
     if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
+        print_json(rows)
     else:
         for command, row in rows.items():
             _print(command, row)

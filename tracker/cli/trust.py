@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tracker.cli.common import config_option, json_option, settings_of
+from tracker.cli.common import config_option, json_option, print_json, settings_of
+from tracker.cli.doubts import say
 from tracker.cli.trust_edit import add, edit, move, remove
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-    from tracker.deciding.findings import Finding
     from tracker.deciding.names import Known
     from tracker.deciding.trusted import Entry, TrustedList
     from tracker.settings import Settings
@@ -44,7 +44,7 @@ def list_entries(config_file: Path, as_json: bool) -> None:
     listed = trusting.reread(utc_now()) or TrustedList()
     rows = [_row(number, entry, trusting.known()) for number, entry in enumerate(listed.entries, 1)]
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     else:
         _print_list(rows)
 
@@ -68,12 +68,6 @@ def _row(number: int, entry: Entry, names: Mapping[str, Known]) -> dict[str, Any
             "until": known.ends.isoformat() if known.ends else None,
         }
     return row
-
-
-def _print_json(rows: list[dict[str, Any]]) -> None:
-    import json
-
-    click.echo(json.dumps(rows, indent=2))
 
 
 def _print_list(rows: list[dict[str, Any]]) -> None:
@@ -131,7 +125,7 @@ def check(config_file: Path, as_json: bool) -> None:
     names = _looked_up(settings, listed)
     found = findings(listed.bound(names), names, _mynetworks(settings))
     if as_json:
-        _print_json([msgspec.structs.asdict(one) for one in found])
+        print_json([msgspec.structs.asdict(one) for one in found])
     else:
         click.echo(
             "\n".join(say(settings.trusted.file, found))
@@ -139,16 +133,6 @@ def check(config_file: Path, as_json: bool) -> None:
         )
     if found:
         raise click.exceptions.Exit(FINDING)
-
-
-def say(file: Path, found: Iterable[Finding]) -> list[str]:
-    """A line for each finding."""
-    return [
-        f"{file}:{one.line}: {one.entry}: {one.kind}: {one.text}"
-        if one.line
-        else f"{file}: {one.kind}: {one.text}"
-        for one in found
-    ]
 
 
 def _looked_up(settings: Settings, listed: TrustedList) -> Mapping[str, Known]:

@@ -7,18 +7,17 @@ root becomes the owner of popgate's folders, to wake a running popgate.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from tracker.cli.common import config_option, wake
+from tracker.cli.doubts import warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from tracker.deciding.findings import Finding
     from tracker.deciding.trusted import TrustedList
     from tracker.settings import Settings
 
@@ -126,24 +125,6 @@ def _parsed(text: str, where: Path) -> TrustedList:
     from tracker.deciding.trusted import parse
 
     return parse(text, str(where))
-
-
-def warnings(file: Path, before: TrustedList, after: TrustedList) -> Iterator[str]:
-    """What is doubtful about the new list and was not about the old one; DNS is not asked."""
-    from tracker.cli.trust import say
-    from tracker.deciding.findings import findings
-
-    known = Counter(map(_kind_of, findings(before, {})))
-    fresh = []
-    for one in findings(after, {}):
-        known[_kind_of(one)] -= 1
-        if known[_kind_of(one)] < 0:
-            fresh.append(one)
-    yield from say(file, fresh)
-
-
-def _kind_of(finding: Finding) -> tuple[str, str]:
-    return finding.kind, finding.entry
 
 
 def _tell(settings: Settings) -> None:

@@ -112,6 +112,7 @@ def expire(config_file: Path, quiet: bool) -> None:
     from tracker.engine import Engine
     from tracker.errors import ConfigError, StoreError
     from tracker.lastresort import salvaged
+    from tracker.status import tell_expired
 
     log_to_stderr(quiet)
     try:
@@ -124,6 +125,7 @@ def expire(config_file: Path, quiet: bool) -> None:
         engine = Engine(settings, follow=False)
         try:
             engine.start()
+            tell_expired(settings.state.directory)
             finish(engine)
         finally:
             engine.close()

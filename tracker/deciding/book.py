@@ -40,8 +40,9 @@ class Kept(Protocol):
     def users_grants(self, user: str, most: int = -1) -> list[Grant]:
         """Those of one user; so many at most, where that is no negative number."""
 
-    def over(self, since: datetime, now: datetime) -> list[Grant]:
-        """Those that end after `since`, and at `now` at the latest."""
+    def over(self, since: datetime, now: datetime, most: int) -> list[Grant]:
+        """Those that end after `since`, and at `now` at the latest; so many at most, where that is
+        no negative number."""
 
     def ends(self) -> Iterator[tuple[str, float, float, bool]]:
         """For each: address, `until` and `expires` in seconds since 1970, and whether a session is
@@ -182,20 +183,23 @@ class Book:
         if not of_user:
             self._open_of.pop(grant.user, None)
 
-    def over(self, now: datetime) -> list[Grant]:
-        """What has ended at `now` and was neither dropped nor told of before."""
+    def over(self, now: datetime, most: int | None = None) -> list[Grant]:
+        """What has ended at `now` and was neither dropped nor told of before. `most`: so many at
+        most; the others are told of when these are saved."""
         found: dict[Key, Grant] = {}
-        while self._due and self._due[0][0] <= now:
+        while self._due and self._due[0][0] <= now and (most is None or len(found) < most):
             expires, address, user = heapq.heappop(self._due)
             grant = self.of(address).get(user)
             if grant is not None and grant.expires == expires:
                 found[(address, user)] = grant
         if self._kept is not None and self._over_until < now:
-            for kept in self._kept.over(self._over_until, now):
+            left = -1 if most is None else most - len(found)
+            for kept in self._kept.over(self._over_until, now, left):
                 grant = self.of(kept.address).get(kept.user)
                 if grant is not None and grant.expires <= now:
                     found[(grant.address, grant.user)] = grant
-            self._over_until = now
+            if most is None:
+                self._over_until = now
         return list(found.values())
 
     def next_expiry(self) -> datetime | None:

@@ -11,7 +11,7 @@ on as they were.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from msgspec import Struct
@@ -27,15 +27,11 @@ from tracker.deciding.restrictions import (
     SENDER_LIST,
     SENDER_RULES,
 )
+from tracker.deciding.services import SUBMISSION_NAMES, port_25, submission
 from tracker.records import Edit, MailService, PostfixSetup
 
 AUTH_PARAMETER = "smtpd_sasl_auth_enable"
 CLASS_PARAMETER = "smtpd_restriction_classes"
-SUBMISSIONOWN_NAMES: Mapping[str, tuple[str, ...]] = {
-    "submission": ("submission", "587"),
-    "submissions": ("submissions", "smtps", "465"),
-}
-"""The names and numbers of a port in master.cf, by the service's name of today (services(5))."""
 
 _ADMINS_OWN = (
     "syslog_name",
@@ -61,24 +57,6 @@ class Wanted(Struct, frozen=True):
     names: Mapping[str, str] = MappingProxyType({})
 
 
-def port_25(setup: PostfixSetup) -> tuple[MailService, ...]:
-    """The smtpd services that strangers come to: on port 25, or behind postscreen there."""
-    there = [one for one in setup.services if _listens(one, ("smtp", "25"))]
-    if any(one.command == "postscreen" for one in there):
-        there += [one for one in setup.services if one.type == "pass"]
-    return tuple(one for one in there if one.command == "smtpd")
-
-
-def submission(setup: PostfixSetup, name: str) -> MailService | None:
-    """The smtpd on a submission port, by its name of today."""
-    found = (one for one in setup.services if _listens(one, SUBMISSIONOWN_NAMES[name]))
-    return next((one for one in found if one.command == "smtpd"), None)
-
-
-def _listens(service: MailService, names: Iterable[str]) -> bool:
-    return service.type == "inet" and service.name.rpartition(":")[2] in names
-
-
 def lists_of(setup: PostfixSetup, service: MailService | None = None) -> dict[str, str]:
     """The restriction lists that hold for a service, as written; the relay list that main.cf does
     not set as it is in force."""
@@ -101,7 +79,7 @@ def plan(setup: PostfixSetup, wanted: Wanted, made: Sequence[Edit] = ()) -> list
     if missing:
         before = setup.main.get(CLASS_PARAMETER, "")
         target["", CLASS_PARAMETER] = ", ".join([before, *missing] if before else missing)
-    for service in port_25(setup):
+    for service in port_25(setup.services):
         for name, value in _lists(setup, lists_of(setup, service), ",").items():
             if name in service.options:
                 target[service.id, name] = value
@@ -157,8 +135,8 @@ def _submission(
     """What the submission ports get: options of ours, or no rights from popgate."""
     target: dict[tuple[str, str], str | None] = {}
     added = {one.service for one in made if not one.name}
-    for name in SUBMISSIONOWN_NAMES:
-        service, options = submission(setup, name), wanted.services.get(name)
+    for name in SUBMISSION_NAMES:
+        service, options = submission(setup.services, name), wanted.services.get(name)
         if service is None and options is not None:
             written = wanted.names.get(name, name)
             target[f"{written}/inet", ""] = _line(setup, written, options)
@@ -186,7 +164,7 @@ def _inherits(service: MailService, lists: Mapping[str, str]) -> bool:
 def _line(setup: PostfixSetup, name: str, options: Mapping[str, str]) -> str:
     """A new service as `postconf -M` takes it; chrooted as the smtpd of port 25 is, since the
     socket for AUTH is named as seen from there."""
-    chroot = next((one.chroot for one in port_25(setup)), "y")
+    chroot = next((one.chroot for one in port_25(setup.services)), "y")
     return f"{name} inet n - {chroot} - - smtpd {_words(options)}"
 
 

@@ -11,6 +11,7 @@ outlive `now` by more than its window, or an open session by more than `max_sess
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
@@ -23,6 +24,7 @@ from tracker.deciding.policy import GrantPolicy
 from tracker.deciding.recent import Recent
 from tracker.records import (
     MANUAL_SERVICE,
+    NEVER,
     Change,
     Ended,
     Event,
@@ -59,7 +61,8 @@ class Ledger:
         count, given = kept.count() if kept else (0, 0)
         self._book = Book(kept, count)
         self._limits = Limits(policy, recent, watch, kept=kept, earned=count - given)
-        self._ended = {one.session: one.time for one in ended}
+        self._await({one.session: one.time for one in ended})
+        self._past = NEVER
         for grant in grants:
             self._put(grant)
 
@@ -114,7 +117,7 @@ class Ledger:
         until = time + self._policy.window
         if login.session and self._policy.while_connected:
             ended = self._ended.pop(login.session, None)
-            if ended is not None:
+            if ended is not None and ended + _ORPHAN_AGE > now:
                 until = max(until, ended + self._policy.window)
             elif (opened_by := self._book.session(login.session)) != (address, user):
                 if opened_by is not None:
@@ -123,19 +126,14 @@ class Ledger:
                     changes.append(self._end(login.session, opened_by, None, now))
                 opened = Session(login.session, time, login.host, login.format)
                 sessions = (*sessions, opened)
-        grant = self._bounded(
-            Grant(
-                address=address,
-                user=user,
-                services=tuple(sorted({*old.services, service})) if old else (service,),
-                first_login=min(old.first_login, time) if old else time,
-                last_login=max(old.last_login, time) if old else time,
-                until=max(old.until, until) if old else until,
-                expires=until,
-                sessions=sessions,
-            ),
-            now,
-        )
+        services: tuple[str, ...] = old.services if old else (service,)
+        if service not in services:
+            services = tuple(sorted({*services, service}))
+        first = min(old.first_login, time) if old else time
+        last = max(old.last_login, time) if old else time
+        until = max(old.until, until) if old else until
+        sessions, expires = self._lasting(sessions, until, now)
+        grant = Grant(address, user, services, first, last, until, expires, sessions)
         if grant != old and grant.expires > now:
             if old is None and not self._room(grant, now, changes):
                 return changes
@@ -158,7 +156,13 @@ class Ledger:
         if (key := self._book.session(session)) is not None:
             return self._end(session, key, time + self._policy.window, time)
         self._ended[session] = time
+        self._orphans.append((time, session))
         return Ended(session, time)
+
+    def _await(self, ended: dict[str, datetime]) -> None:
+        """Logouts that wait for their logins: for a minute, the oldest first."""
+        self._ended = ended
+        self._orphans = deque(sorted((time, session) for session, time in ended.items()))
 
     def _end_all(self, sessions: Iterable[str], event: Event, time: datetime) -> Iterator[Change]:
         """Close those of the sessions that the event's server told of before."""
@@ -191,18 +195,28 @@ class Ledger:
     def _end(self, session: str, key: Key, until: datetime | None, now: datetime) -> Change:
         """Close an open session of that grant; the window it leaves behind ends at `until`."""
         old = self._book.of(key[0])[key[1]]
-        left = tuple(one for one in old.sessions if one.id != session)
+        left = tuple([one for one in old.sessions if one.id != session])
         last = max(old.until, until) if until else old.until
-        grant = self._bounded(structs.replace(old, sessions=left, until=last), now)
+        left, expires = self._lasting(left, last, now)
+        grant = structs.replace(old, sessions=left, until=last, expires=expires)
         self._put(grant)
         return Change("renewed", grant, "session ended")
 
     def _bounded(self, grant: Grant, now: datetime) -> Grant:
         """The grant with its `expires` worked out, without sessions that have lasted too long."""
+        sessions, expires = self._lasting(grant.sessions, grant.until, now)
+        return structs.replace(grant, sessions=sessions, expires=expires)
+
+    def _lasting(
+        self, sessions: tuple[Session, ...], until: datetime, now: datetime
+    ) -> tuple[tuple[Session, ...], datetime]:
+        """Those that have not lasted too long, and when a grant ends that has them."""
+        if not sessions:
+            return sessions, until
         bound = self._policy.max_session
-        sessions = tuple(one for one in grant.sessions if one.started + bound > now)
-        last = max((one.started + bound for one in sessions), default=grant.until)
-        return structs.replace(grant, sessions=sessions, expires=max(grant.until, last))
+        oldest = now - bound
+        kept = tuple([one for one in sessions if one.started > oldest])
+        return kept, max([until, *[one.started + bound for one in kept]])
 
     def allow(self, address: str, user: str, now: datetime, length: timedelta) -> Change:
         """Grant by an admin's word: no rule of who earns a grant is asked."""
@@ -231,15 +245,27 @@ class Ledger:
             ended = [one for one in self.of(address) if user is None or one.user == user]
         return [self._drop(grant, "revoked by an admin") for grant in ended]
 
-    def expire(self, now: datetime) -> list[Change]:
-        """End what is over at `now`. Costs what ends, not what there is."""
-        changes = self._end_over(now)
-        for session in [one for one, time in self._ended.items() if time + _ORPHAN_AGE <= now]:
-            del self._ended[session]
+    def expire(self, now: datetime, most: int | None = None) -> list[Change]:
+        """End what is over at `now`. Costs what ends, not what there is.
+
+        `most`: so many grants at most. The others are over too, for `expiry` and `expiries`; they
+        go by further calls.
+        """
+        changes = self._end_over(now, most)
+        while self._orphans and self._orphans[0][0] + _ORPHAN_AGE <= now:
+            time, session = self._orphans.popleft()
+            if self._ended.get(session) == time:
+                del self._ended[session]
         return changes
 
-    def _end_over(self, now: datetime) -> list[Change]:
-        changes = [self._drop(grant, _OVER) for grant in self._book.over(now)]
+    def is_over(self, now: datetime) -> bool:
+        """Whether `expire` has left some. To be asked when its changes are saved."""
+        due = self._book.next_expiry()
+        return due is not None and due <= now
+
+    def _end_over(self, now: datetime, most: int | None = None) -> list[Change]:
+        self._past = now
+        changes = [self._drop(grant, _OVER) for grant in self._book.over(now, most)]
         self._limits.forget(now)
         return changes
 
@@ -249,14 +275,18 @@ class Ledger:
 
     def reconfigure(
         self, policy: GrantPolicy, now: datetime, why_shrunk: str = "settings changed"
-    ) -> list[Change]:
+    ) -> list[Change | Ended]:
         """Go on under another policy: what it would not grant ends, what it grants shorter shrinks.
-        A clock that was put back makes windows too long in the same way.
+        A clock that was put back makes windows too long in the same way, and logouts that wait for
+        their logins too late.
 
         A window that an admin opened by hand stays as it is; sessions beside it do not.
         """
         self._policy = self._limits.policy = policy
-        changes: list[Change] = []
+        self._past = min(self._past, now)
+        early = [Ended(session, now) for session, time in self._ended.items() if time > now]
+        self._await({**self._ended, **{one.session: one.time for one in early}})
+        changes: list[Change | Ended] = [*early]
         for grant in list(self.grants()):
             by_hand = MANUAL_SERVICE in grant.services
             why = self._no_longer(grant)
@@ -285,12 +315,14 @@ class Ledger:
         return None if None in refusals else refusals[0]
 
     def expiry(self, address: str) -> datetime | None:
-        """When the last grant of an address ends; None when it has none."""
+        """When the last grant of an address ends; None when it has none, or was over the last time
+        that `expire` was called."""
         return self.expiries().get(address)
 
     def expiries(self) -> Mapping[str, datetime]:
-        """For each address with a grant, when the last one ends: a view, not a copy."""
-        return Expiries(self._book)
+        """For each address with a grant, when the last one ends, but for those that were over the
+        last time that `expire` was called: a view, not a copy."""
+        return Expiries(self._book, None, self._past)
 
     def expiries_unread(
         self, read_until: datetime, now: datetime | None = None

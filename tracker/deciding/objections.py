@@ -16,10 +16,10 @@ from tracker.deciding.installing import (
     AUTH_PARAMETER,
     applied,
     lists_of,
-    port_25,
 )
 from tracker.deciding.placement import judge
 from tracker.deciding.restrictions import CLIENTS, SENDER_LIST, flat, items
+from tracker.deciding.services import port_25
 from tracker.records import Edit, MailService, PostfixSetup
 
 _WIDE = {4: 8, 6: 24}
@@ -62,7 +62,7 @@ def objections(setup: PostfixSetup, edits: Sequence[Edit], known: Circumstances)
 
 def _lists(setup: PostfixSetup, after: PostfixSetup) -> Iterator[Objection]:
     before = {one.id: one for one in setup.services}
-    for service in port_25(after) or (None,):
+    for service in port_25(after.services) or (None,):
         for one in judge(lists_of(after, service), after.main):
             text = one.text
             if one.problem == "missing":
@@ -83,7 +83,7 @@ def _lists(setup: PostfixSetup, after: PostfixSetup) -> Iterator[Objection]:
 
 
 def _hosts(setup: PostfixSetup, known: Circumstances) -> Iterator[Objection]:
-    if not port_25(setup):
+    if not port_25(setup.services):
         text = "master.cf has no smtpd on port 25 (smtp/inet): grants open nothing until it does"
         yield Objection(refuses=False, text=text)
     if not known.indexed:
@@ -143,8 +143,8 @@ def _submission(setup: PostfixSetup, known: Circumstances) -> Iterator[Objection
 
 def _forgers(setup: PostfixSetup, after: PostfixSetup, known: Circumstances) -> Iterator[Objection]:
     """Where a check of the sender's login stops strangers today, and would not any more."""
-    for service in port_25(after):
-        before = next(one for one in port_25(setup) if one.id == service.id)
+    for service in port_25(after.services):
+        before = next(one for one in port_25(setup.services) if one.id == service.id)
         if not _auth(setup, before) or _auth(after, service):
             continue
         for value in lists_of(after, service).values():

@@ -25,8 +25,6 @@ LISTED = 200
 STRIPS = 40
 RANKED = 15
 SHARED_LISTED = 25
-GATEWAY = 5
-"""Users from which on an address is called a gateway."""
 
 _HOUR = timedelta(hours=1)
 _STEPS = ((8, _HOUR), (50, timedelta(hours=6)), (10**6, timedelta(days=1)))
@@ -45,7 +43,10 @@ class Overview:
         now: datetime,
         trusted: TrustedList | None = None,
         ipv6_prefix: int = 128,
+        users_per_address: int = 0,
     ) -> None:
+        """`users_per_address`: with more, an address is called a gateway; 0: none is."""
+        self._users_per_address = users_per_address
         self._since, self._now = since, now
         self._prefix = ipv6_prefix
         self._trusted = trusted or TrustedList()
@@ -162,8 +163,9 @@ class Overview:
 
     def _shared(self) -> list[Shared]:
         """Addresses with more than one user in the period, the one with most first."""
+        most = self._users_per_address
         rows = [
-            Shared(address, tuple(sorted(users)), len(users) >= GATEWAY, address in self._grants)
+            Shared(address, tuple(sorted(users)), 0 < most < len(users), address in self._grants)
             for address, users in self._addresses.others.items()
             if len(users) > 1
         ]

@@ -58,6 +58,7 @@ class GrantPolicy:
             (text, f"in {text} of grants.exclude_networks") for text in settings.exclude_networks
         ]
         self._refused = [(*_span(text), why) for text, why in refused]
+        self._excluded = [(text, *_span(text)) for text in settings.exclude_networks]
         self.refused_address = lru_cache(maxsize=65536)(self._refused_address)
 
     def refusal(self, login: Login) -> str | None:
@@ -85,6 +86,15 @@ class GrantPolicy:
             # Bytes of one length compare as the numbers they stand for.
             if len(first) == len(packed) and first <= packed <= last:
                 return why
+        subject = self.subject(address)
+        return self._holds_excluded(subject) if subject != address else None
+
+    def _holds_excluded(self, network: str) -> str | None:
+        """Why a whole network earns no grant: an address in it must not."""
+        begin, end = _span(network)
+        for text, first, last in self._excluded:
+            if len(first) == len(begin) and first <= end and begin <= last:
+                return f"{network} (grants.ipv6_prefix) holds {text} of grants.exclude_networks"
         return None
 
     def refuses(self, limit: LimitName) -> bool:

@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 from tracker.deciding.access import SenderPolicy
 from tracker.deciding.rules import RuleSet
 from tracker.deciding.trusted import TrustedList
-from tracker.records import Grant
+from tracker.records import NEVER, Grant
 from tracker.settings import Settings
 from tracker.store import Store
 
 _LOOK = 1.0
-_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class SharedGrants(Mapping[str, list[Grant]]):
@@ -71,7 +70,7 @@ class SharedRules:
     def _made(self) -> RuleSet:
         unread: datetime | None = None
         if self._store.running() is None:
-            unread = (self._store.read_until() or _NEVER) + self._settings.grants.window
+            unread = (self._store.read_until() or NEVER) + self._settings.grants.window
         return RuleSet(
             TrustedList(),
             {},

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import cast
 
 from tracker.reading.correlating import Correlator, Part
 from tracker.reading.patterns import Format
-from tracker.reading.scanner import Scanner
+from tracker.reading.scanner import Counted, Scanner
 from tracker.reading.timestamps import StampReader
 from tracker.records import Event
 
@@ -39,9 +38,9 @@ class EventReader:
         self._scanner.given_up = given_up
         return starts
 
-    def count(self, block: bytes) -> tuple[Counter[type[Event]], list[Part]]:
-        """How many events of each kind there are in `block`, but for those that only `join` can
-        tell. Remembers nothing."""
+    def count(self, block: bytes) -> Counted:
+        """How many events and lines there are in `block`; the events of its parts are told by
+        `join`. Remembers nothing."""
         return self._scanner.count(block)
 
     def join(self, items: Sequence[Event | Part], owners: list[int] | None = None) -> list[Event]:

@@ -18,6 +18,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from tracker.reading.certain import CERTAIN_STAMP, DEFINED, uncertain
 from tracker.reading.patterns import Format, Kind
 from tracker.reading.timestamps import STAMP
 
@@ -29,7 +30,10 @@ _HOST = r"[^ ()<>\n]++(?<!:)"
 """A host's name. In a server's own log `imap(USER)<PID>..` or `auth:` stands in its place, and a
 USER may say ` dovecot: ` to pass for a line of syslog."""
 
-_SYSLOG = rf"(?P<rfc5424><[0-9]{{1,3}}+>1 )?+(?P<stamp>{STAMP} {_HOST}) "
+_RFC5424 = "(?P<rfc5424><[0-9]{1,3}+>1 )?+"
+_STAMPED = f"(?P<stamp>{STAMP} {_HOST})"
+_SYSLOG = f"{_RFC5424}{_STAMPED} "
+_SYSLOG_UNCERTAIN = f"{_RFC5424}(?>{CERTAIN_STAMP} {_HOST}|{_STAMPED}) "
 _OWN = r"(?P<rfc5424>)"
 _DATA = r"(?:-|(?:\[(?:[^\]\\\n]|\\[^\n])*+\])++) {1,2}(?:\xef\xbb\xbf)?+"
 _AFTER_TAG = rf"(?(1) [^ \n]++ [^ \n]++ {_DATA}|(?:\[[0-9]{{1,10}}+\]|): )"
@@ -60,7 +64,26 @@ class Route(NamedTuple):
 def build(formats: Sequence[Format]) -> tuple[str, list[Route]]:
     """The expression, and its routes by the number that is their mark."""
     routes: list[Route] = []
-    syslog, numbers = _numbered(_SYSLOG, {}, aligned=True)
+    return f"(?m)^{_choice(_ways(formats, _SYSLOG, routes))}[^\\n]*+", routes
+
+
+def counting(formats: Sequence[Format]) -> str:
+    """The expression that finds the same lines by the same routes, for who only counts them.
+
+    Of stamps and addresses it captures those alone that must be looked at (`certain.py`). It also
+    matches at the begin of every other line, without a mark, so that its matches are as many as
+    there are lines. Each mark stands between a line feed and a semicolon, which part what is told
+    of two lines, and a mark from what is behind it.
+    """
+    ways = _ways([uncertain(one) for one in formats], _SYSLOG_UNCERTAIN, [], mark="\n{};")
+    return f"(?m)^{_choice([*ways, '(?s:.)'])}{DEFINED}"
+
+
+def _ways(
+    formats: Sequence[Format], syslog: str, routes: list[Route], mark: str = "{}"
+) -> list[str]:
+    """How a line can begin and go on; `routes` gets what the marks mean."""
+    syslog, numbers = _numbered(syslog, {}, aligned=True)
     tagged: list[str] = []
     own: list[str] = []
     for one in formats:
@@ -68,11 +91,10 @@ def build(formats: Sequence[Format]) -> tuple[str, list[Route]]:
             # A pid in the message is the one that lines are joined by, whoever wrote them.
             in_head = one.by_pid and not any("(?P<pid>" in own.regex for own in one.patterns)
             head = one.tag + (_AFTER_TAG_PID if in_head else _AFTER_TAG)
-            tagged.append(_way(one, head, numbers, routes))
+            tagged.append(_way(one, head, numbers, routes, mark))
         if one.own_log:
-            own.append(_way(one, _OWN + one.own_log, {}, routes))
-    ways = [syslog + _choice(tagged)] if tagged else []
-    return f"(?m)^{_choice(ways + own)}[^\\n]*+", routes
+            own.append(_way(one, _OWN + one.own_log, {}, routes, mark))
+    return [syslog + _choice(tagged), *own] if tagged else own
 
 
 def heads(one: Format) -> str:
@@ -86,7 +108,7 @@ def heads(one: Format) -> str:
     return f"(?m)^{_choice(ways)}[^\\n]*+"
 
 
-def _way(one: Format, head: str, before: dict[str, int], routes: list[Route]) -> str:
+def _way(one: Format, head: str, before: dict[str, int], routes: list[Route], mark: str) -> str:
     """The head of a format's lines and its patterns behind it."""
     for aligned in (True, False):
         text, numbers = _numbered(head, before, aligned=aligned)
@@ -95,10 +117,10 @@ def _way(one: Format, head: str, before: dict[str, int], routes: list[Route]) ->
             break
     marked: list[str] = []
     if one.guard:
-        marked.append(f"[^\\n]{{{one.guard.bytes}}}(*:{len(routes)})")
+        marked.append(f"[^\\n]{{{one.guard.bytes}}}(*:{mark.format(len(routes))})")
         routes.append(Route(one, None, numbers))
     for pattern, (body, found) in zip(one.patterns, bodies, strict=True):
-        marked.append(f"(?:{body})(*:{len(routes)})")
+        marked.append(f"(?:{body})(*:{mark.format(len(routes))})")
         routes.append(Route(one, pattern.event, found, pattern.service))
     return text + _choice(marked)
 

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from tracker.errors import FormatError
+from tracker.reading.certain import ADDRESS, STAMPED
 from tracker.reading.events import EventReader
 from tracker.reading.patterns import (
     FIELDS,
@@ -31,12 +32,12 @@ from tracker.reading.patterns import (
     Process,
 )
 from tracker.reading.pcre import Expression, PatternError
-from tracker.reading.timestamps import STAMP, StampReader
+from tracker.reading.timestamps import StampReader
 from tracker.records import Event
 
 ADMIN_FOLDER = Path("/etc/popgate/formats.d")
 _FOLDER = Path(__file__).with_name("formats")
-_BUILT_IN = {"stamp": f"(?P<stamp>{STAMP})", "address": "(?P<address>[0-9A-Fa-f.:]{2,45}+)"}
+_BUILT_IN = {"stamp": STAMPED, "address": ADDRESS}
 _ACROSS_LINES = re.compile(r"\\[sDWRvnX](?<!\\n)|\(\?[a-z]*[sJ]")
 _NEGATED = re.compile(r"\[\^(?:\\.|[^\]\\])*\]")
 

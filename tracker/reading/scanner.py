@@ -12,14 +12,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import cached_property
 from socket import AF_INET, inet_pton
 from typing import NamedTuple
 
 from tracker.addresses import canonical
 from tracker.reading.correlating import Part
-from tracker.reading.expression import COLUMNS, Route, build
+from tracker.reading.expression import COLUMNS, Route, build, counting
 from tracker.reading.patterns import Format
-from tracker.reading.pcre import Expression, TooManyStepsError
+from tracker.reading.pcre import Expression, PatternError, TooManyStepsError
 from tracker.reading.timestamps import StampReader
 from tracker.records import Event, Failed, Login, Logout, Restart
 
@@ -30,7 +31,10 @@ _WIDTH = len(COLUMNS) + 1
 _RECORD = "".join(["${*MARK}\n", *(f"${n}\n" for n in range(2, _WIDTH)), "$0\n"]).encode()
 """The mark, the groups from the second on, the whole line."""
 
-_STAMP, _ADDRESS = COLUMNS.index("stamp"), COLUMNS.index("address")
+_STAMP, _ADDRESS = COLUMNS.index("stamp") + 1, COLUMNS.index("address") + 1
+_DOUBTS = f"${{*MARK}}${_STAMP}${_ADDRESS}".encode()
+"""For who counts: the mark; behind it what makes it none that is known, where that must be looked
+at."""
 
 _EVENTS: dict[str | None, type[Event]] = {
     "login": Login,
@@ -48,13 +52,22 @@ class Scanned(NamedTuple):
     starts: list[int]
 
 
+class Counted(NamedTuple):
+    """How many events of each kind there are in some lines, but for those that only the
+    `Correlator` can tell; how many lines; and what is for the `Correlator`."""
+
+    events: Counter[type[Event]]
+    lines: int
+    parts: list[Part]
+
+
 class Scanner:
     """Reads blocks of lines; it remembers nothing from one to the next."""
 
     def __init__(self, formats: Sequence[Format], stamps: StampReader) -> None:
         """`stamps` gives the events their time; its clock is set by the caller."""
         pattern, routes = build(formats)
-        self._stamps = stamps
+        self._formats, self._stamps = formats, stamps
         for one in formats:
             if one.timestamp:
                 stamps.learn(one.timestamp)
@@ -70,6 +83,11 @@ class Scanner:
             for mark, route in marked.items()
             if not _plain(route)
         }
+        self._counted = {
+            f"{mark};": self._make[mark][0]
+            for mark, route in marked.items()
+            if mark not in self._parts and _looked_at(route)
+        }
         self.correlates = bool(self._parts)
         self.given_up = 0
 
@@ -81,32 +99,39 @@ class Scanner:
         items, lines = self._tell(self._matched(block, placed=placed))
         return Scanned(items, _places(block, lines) if placed else [])
 
-    def count(self, block: bytes) -> tuple[Counter[type[Event]], list[Part]]:
-        """How many events of each kind there are in `block`, and what is none yet: as `scan`, but
-        the events are not made."""
-        counted: Counter[type[Event]] = Counter()
-        parts: list[Part] = []
-        for text in self._matched(block, placed=False):
-            values = text.split("\n")
-            self._align(values)
-            marks = values[:-1:_WIDTH]
-            if self._parts.keys().isdisjoint(marks) and self._all_hold(values):
-                for mark, number in Counter(marks).items():
-                    counted[self._make[mark][0]] += number
-                continue
-            items: list[Event | Part] = []
-            self._collect(values, items, [], ascii_only=text.isascii())
-            parts += [item for item in items if isinstance(item, Part)]
-            counted.update(type(item) for item in items if not isinstance(item, Part))
-        return counted, parts
+    def count(self, block: bytes) -> Counted:
+        """What `scan` would find in `block`, its events only counted."""
+        marks = self._marks(block)
+        if marks is not None:
+            return marks
+        items = self.scan(block).items
+        parts = [item for item in items if isinstance(item, Part)]
+        events = Counter(type(item) for item in items if not isinstance(item, Part))
+        return Counted(events, block.count(b"\n"), parts)
 
-    def _all_hold(self, values: list[str]) -> bool:
-        """Whether every stamp is one, and every address that is there."""
-        addresses = set(values[_ADDRESS::_WIDTH])
-        addresses.discard("")
-        if any(canonical(address) is None for address in addresses):
-            return False
-        return all(self._stamps.read(stamp)[0] for stamp in set(values[_STAMP::_WIDTH]))
+    @cached_property
+    def _counting(self) -> Expression | None:
+        try:
+            return Expression(counting(self._formats))
+        except PatternError:  # a little larger than the other expression, and so too large
+            return None
+
+    def _marks(self, block: bytes) -> Counted | None:
+        """None where something must be looked at to know whether it counts."""
+        if self._counting is None or self._stamps.learnt():
+            return None
+        try:
+            lines, text = self._counting.rewrite(block, _DOUBTS)
+        except TooManyStepsError:
+            return None
+        found = Counter(text.split("\n"))
+        del found[""]
+        if not found.keys() <= self._counted.keys():
+            return None
+        events: Counter[type[Event]] = Counter()
+        for mark, number in found.items():
+            events[self._counted[mark]] += number
+        return Counted(events, lines, [])
 
     def _matched(self, block: bytes, *, placed: bool) -> list[str]:
         """The records of all matches, the whole block's as one text where it can be had."""
@@ -195,6 +220,12 @@ def _decoded(name: str) -> str:
 
 def _aligned(route: Route) -> bool:
     return route.aligned() and not route.format.services and route.service is None
+
+
+def _looked_at(route: Route) -> bool:
+    """Whether its stamp and address stand where who counts looks for doubts."""
+    groups = route.groups
+    return groups["stamp"] == _STAMP and groups.get("address", _ADDRESS) == _ADDRESS
 
 
 def _plain(route: Route) -> bool:

@@ -6,10 +6,10 @@ The forms are those of smtpd.c and smtpd_check.c (Postfix 3.7 to 3.10), recorded
     postfix/smtpd[1]: NOQUEUE: warn: RCPT from HOST[ADDRESS]: WORDS; from=<S> to=<R> ..
     postfix/smtpd[1]: 127A625A93B: client=HOST[ADDRESS]
 
-The last is written when the first recipient of a message is accepted. Of what a client says Postfix
-replaces control characters and quotes nothing: sender, recipient and HELO may hold a whole refusal
-of another kind. So words count as ours only where what is refused (WHAT) is the line's own sender,
-recipient or client; any other refusal is Postfix's own.
+The last is written when the first recipient of a message is accepted. The head may be that of RFC
+5424, too. Of what a client says Postfix replaces control characters and quotes nothing: sender,
+recipient and HELO may hold a whole refusal of another kind. So words count as ours only where what
+is refused (WHAT) is the line's own sender, recipient or client; any other refusal is Postfix's own.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from tracker.reading.timestamps import STAMP, StampReader
 from tracker.records import Outcome, SmtpLine
 
 _HEAD = re.compile(
-    rf"(?P<stamp>{STAMP}) \S{{1,255}} (?P<name>postfix[\w./-]{{0,64}})/(?:smtpd|postscreen)"
-    r"\[\d{1,10}\]: (?:[0-9A-Za-z]{1,32}): (?:"
+    rf"(?P<rfc5424><\d{{1,3}}>1 )?(?P<stamp>{STAMP}) \S{{1,255}} "
+    r"(?P<name>postfix[\w./-]{0,64})/(?:smtpd|postscreen)"
+    r"(?(rfc5424) \S{1,128} \S{1,32} (?:-|(?:\[(?:[^\]\\]|\\.)*+\])++) \ufeff?|\[\d{1,10}\]: )"
+    r"(?:[0-9A-Za-z]{1,32}): (?:"
     r"(?P<kind>reject|warn): [A-Z-]{4,12} from (?P<host>[^\[\] ]{0,255})"
     r"\[(?P<client>[0-9A-Fa-f:.]{2,45})\](?::\d{1,5})?: (?P<rest>.*)"
     r"|client=[^\[\] ]{0,255}\[(?P<taken>[0-9A-Fa-f:.]{2,45})\](?P<sasl>.*))",

@@ -22,16 +22,16 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from tracker.reading.strftime import StampForm
 
 _TWO = "[0-9][0-9]"
-_TIME = f"{_TWO}:{_TWO}:{_TWO}"
-YEARLESS = rf"[A-Z][a-z][a-z] [ 0-9][0-9] {_TIME}"
-ISO = rf"[0-9][0-9T:.+Z-]{{9,40}}+(?: {_TIME})?+"
+TIME = f"{_TWO}:{_TWO}:{_TWO}"
+YEARLESS = rf"[A-Z][a-z][a-z] [ 0-9][0-9] {TIME}"
+ISO = rf"[0-9][0-9T:.+Z-]{{9,40}}+(?: {TIME})?+"
 STAMP = f"(?:{YEARLESS}|{ISO})"
 """Regular expressions (no groups) for every stamp that `StampReader` reads, and for more: they find
 where a stamp ends; the reader finds whether it is one."""
 
 _YEARLESS = re.compile(YEARLESS, re.ASCII)
 _EPOCH = re.compile(r"([0-9]{10})\.?([0-9]{0,9})", re.ASCII)
-_DATED = re.compile(rf"[A-Z][a-z][a-z] [ 0-9][0-9] [0-9]{{4}} {_TIME}", re.ASCII)
+_DATED = re.compile(rf"[A-Z][a-z][a-z] [ 0-9][0-9] [0-9]{{4}} {TIME}", re.ASCII)
 FUTURE = timedelta(minutes=1)
 _AHEAD = timedelta(days=1)
 _KEPT = timedelta(minutes=10)
@@ -65,6 +65,10 @@ class StampReader:
     def learn(self, form: str) -> None:
         """Also read stamps that strftime(3) wrote in this form. Raises FormatError."""
         self._forms.setdefault(form, StampForm(form))
+
+    def learnt(self) -> bool:
+        """Whether any forms were learnt: they come before all that is known."""
+        return bool(self._forms)
 
     def set_now(self, now: datetime) -> None:
         """Move the clock. A stamp's year depends on it, and so does what counts as the future."""

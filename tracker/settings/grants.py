@@ -105,6 +105,7 @@ class GrantSettings(Struct, frozen=True, forbid_unknown_fields=True):
             ge=48,
             le=128,
             description="Bits of an IPv6 address that a grant is for; 64 grants the whole network "
-            'of a home. Below 128 needs postfix.table = "cidr".',
+            "of a home, unless grants.exclude_networks has an address in it. Below 128 needs "
+            'postfix.table = "cidr".',
         ),
     ] = 128

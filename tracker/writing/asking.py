@@ -30,6 +30,13 @@ class Question(Struct, frozen=True):
     tls: bool = False
 
 
+def listens(path: Path) -> bool:
+    """Whether anybody takes connections at a socket: master makes the file some time before."""
+    with socket.socket(socket.AF_UNIX) as channel:
+        channel.settimeout(_PATIENCE)
+        return channel.connect_ex(str(path)) == 0
+
+
 def ask(path: Path, question: Question) -> SmtpAnswer:
     """Ask the smtpd behind a socket."""
     with socket.socket(socket.AF_UNIX) as channel:

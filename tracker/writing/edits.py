@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tracker.errors import PostfixError, PostfixTimeoutError
 from tracker.records import AccessTable, Table
+from tracker.regular import is_own, read_text
 from tracker.texts import visible
 from tracker.writing.parameters import GRANT_FILES, GrantTableType
 from tracker.writing.postfix import Postfix
@@ -45,10 +46,11 @@ class Edits:
         return lines
 
     def _text(self, wanted: Table) -> list[str]:
+        path = self._directory / wanted.name
+        if fault := _fault(path):
+            return [f"{wanted.name}: {fault}"]
         try:
-            found = (self._directory / wanted.name).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return [f"{wanted.name}: is missing"]
+            found = read_text(path)
         except (OSError, UnicodeDecodeError) as error:
             return [f"{wanted.name}: cannot be read: {error}"]
         if found == wanted.text:
@@ -104,8 +106,8 @@ class Edits:
 
     def _read(self, name: str) -> dict[str, str] | str:
         """An lmdb table; or what is wrong with it."""
-        if not (self._directory / f"{name}.lmdb").exists():
-            return "is missing"
+        if fault := _fault(self._directory / f"{name}.lmdb"):
+            return fault
         try:
             return self._postfix.read(f"lmdb:{self._directory / name}")
         except PostfixTimeoutError:
@@ -114,14 +116,24 @@ class Edits:
             return f"cannot be read: {error}"
 
     def _read_cidr(self) -> dict[str, str] | str:
+        path = self._directory / GRANT_FILES["cidr"]
+        if fault := _fault(path):
+            return fault
         try:
-            text = (self._directory / GRANT_FILES["cidr"]).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return "is missing"
+            text = read_text(path)
         except (OSError, UnicodeDecodeError) as error:
             return f"cannot be read: {error}"
         lines = [line for line in text.split("\n") if line and not line.startswith("#")]
         return {key: value for key, _, value in (line.partition(" ") for line in lines)}
+
+
+def _fault(path: Path) -> str | None:
+    """What is wrong with a file whatever it says; a pipe would be waited for, and what a link leads
+    to is its owner's to change."""
+    try:
+        return None if is_own(path) else "is a link, a second name, or no file of popgate's own"
+    except FileNotFoundError:
+        return "is missing"
 
 
 def _waits(found: str, wanted: int) -> bool:

@@ -21,6 +21,7 @@ from tracker.addresses import order
 from tracker.deciding.rights import Rights
 from tracker.errors import ExportError, PopgateError, PublishError
 from tracker.records import Table
+from tracker.regular import read_text
 from tracker.settings import ExportSettings
 from tracker.writing import export_texts as texts
 from tracker.writing.audit import History
@@ -165,7 +166,7 @@ class Exports:
     def _join(self, name: str, parts: Iterable[str], at: float) -> None:
         """A text made of others as they are in the folder."""
         try:
-            found = [(self._directory / part).read_text(encoding="utf-8") for part in parts]
+            found = [read_text(self._directory / part) for part in parts]
         except FileNotFoundError:
             return
         except (OSError, UnicodeDecodeError) as error:
@@ -198,7 +199,7 @@ class Exports:
         sets = self._directory / "nftables/sets.nft"
         asked = granted if "granted" in self._settings.nftables else {}
         try:
-            self._nftables.put(sets.read_text(encoding="utf-8"), asked, now, at)
+            self._nftables.put(read_text(sets), asked, now, at)
         except FileNotFoundError:
             return  # who does not know the trusted list does not make the sets
         except ExportError as error:

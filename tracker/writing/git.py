@@ -22,6 +22,17 @@ from tracker.texts import without_secrets
 
 _TIMEOUT = 20.0
 _ENVIRONMENT = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
+_OF_ANOTHER = frozenset(
+    f"GIT_{name}"
+    for name in (
+        *("DIR", "COMMON_DIR", "WORK_TREE", "IMPLICIT_WORK_TREE", "INDEX_FILE", "PREFIX"),
+        *("OBJECT_DIRECTORY", "ALTERNATE_OBJECT_DIRECTORIES", "NAMESPACE", "SHALLOW_FILE"),
+        *("CONFIG", "CONFIG_PARAMETERS", "CONFIG_COUNT", "GRAFT_FILE", "INTERNAL_SUPER_PREFIX"),
+        *("NO_REPLACE_OBJECTS", "REPLACE_REF_BASE"),
+    )
+)
+"""Variables that name another repository, as in a hook of the admin's that calls popgate: `git
+rev-parse --local-env-vars`."""
 _WORDS = 4
 
 
@@ -51,7 +62,7 @@ class Git:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={**os.environ, **_ENVIRONMENT},
+                env=_environment(),
                 start_new_session=True,
             )
         except OSError as error:
@@ -80,7 +91,7 @@ class Git:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._said,
-                env={**os.environ, **_ENVIRONMENT},
+                env=_environment(),
                 start_new_session=True,
             )
         except OSError as error:
@@ -123,6 +134,11 @@ class Git:
     def _command_line(self, arguments: Sequence[str]) -> str:
         """The command as it may be shown: a remote can be a URL with a password."""
         return without_secrets(f"git -C {self._directory} {' '.join(arguments)}")
+
+
+def _environment() -> dict[str, str]:
+    inherited = {key: text for key, text in os.environ.items() if key not in _OF_ANOTHER}
+    return inherited | _ENVIRONMENT
 
 
 def _idly() -> list[str]:

@@ -14,14 +14,23 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from tracker.deciding.services import met, port_25
 from tracker.errors import PostfixError, PostfixTimeoutError
 from tracker.records import MailService, PostfixSetup
+from tracker.regular import stage
 from tracker.settings import PostfixSettings
 from tracker.writing.request import ask
 
 _SBIN = "/usr/sbin:/usr/local/sbin:/sbin"
+_CHANGE = 0.02
+"""Seconds that a change of an entry may take: postmap waits for the disk each time."""
+
+_RATE = 2_000_000
+"""Bytes a second of a table as a whole, at the least; it is fifty times as much on an idle host."""
+
 # Postfix says this of the admin's own main.cf to every command; the table is not touched by it.
 _HARMLESS = re.compile(
     r"^\S+: warning: (?:\S+main\.cf, line \d+: overriding|\S+: unused parameter)"
@@ -59,27 +68,17 @@ class Postfix:
         return frozenset(self._run(["postconf", *self._config, "-m"], strict=False).split())
 
     def parameters(self, names: Iterable[str]) -> dict[str, str]:
-        """The values of main.cf parameters, expanded, as smtpd on port 25 has them: what master.cf
-        says for that service counts."""
+        """The values of main.cf parameters, expanded, as the smtpd that strangers come to has them:
+        what master.cf says for that service counts; of several, the first."""
         values = self._in_main(names)
-        for name, parameter, value in self._overrides():
-            if name.rpartition(":")[2] in ("smtp", "25") and parameter in values:
-                values[parameter] = value
-        return values
+        return next((_own(values, one) for one in port_25(self._master("-xP"))), values)
 
     def services(self, names: Iterable[str]) -> dict[str, dict[str, str]]:
-        """The services of master.cf that are smtpd on the network, by name (`smtp`, `submission`,
+        """The services on the network where clients meet an smtpd, by name (`smtp`, `submission`,
         `127.0.0.1:10025`), each with the values that these parameters have for it."""
-        main = self._in_main(names)
-        found: dict[str, dict[str, str]] = {}
-        for line in self._run(["postconf", *self._config, "-M"], strict=False).splitlines():
-            words = line.split()
-            if len(words) > 7 and words[1] == "inet" and words[7] in ("smtpd", "postscreen"):
-                found[words[0]] = dict(main)
-        for name, parameter, value in self._overrides():
-            if name in found and parameter in main:
-                found[name][parameter] = value
-        return found
+        main, services = self._in_main(names), self._master("-xP")
+        found = {one.name: met(one, services) for one in services}
+        return {name: _own(main, smtpd) for name, smtpd in found.items() if smtpd is not None}
 
     def _in_main(self, names: Iterable[str]) -> dict[str, str]:
         wanted = tuple(names)
@@ -88,13 +87,19 @@ class Postfix:
             raise PostfixError(f"postconf -xh: {len(lines)} values for {len(wanted)} parameters")
         return dict(zip(wanted, lines, strict=True))
 
-    def _overrides(self) -> Iterator[tuple[str, str, str]]:
-        """What master.cf sets for services on the network: service, parameter, value."""
-        for line in self._run(["postconf", *self._config, "-xP"], strict=False).splitlines():
-            service, _, value = line.partition(" = ")
-            name, kind, parameter = (*service.split("/"), "", "")[:3]
-            if kind == "inet":
-                yield name, parameter, value.strip()
+    def _master(self, options: str) -> tuple[MailService, ...]:
+        """What master.cf says. `options`: how postconf is asked for those of the services, -P as
+        written or -xP expanded."""
+        own: dict[str, dict[str, str]] = {}
+        for line in self._ask(options)[0].splitlines():
+            place, _, value = line.partition(" =")
+            service, _, name = place.rpartition("/")
+            own.setdefault(service, {})[name] = value.strip()
+        services = []
+        for line in self._ask("-M")[0].splitlines():
+            name, kind, _, _, chroot, _, _, command = line.split()[:8]
+            services.append(MailService(name, kind, chroot, command, own.get(f"{name}/{kind}", {})))
+        return tuple(services)
 
     def folder(self) -> Path:
         """Where its main.cf and master.cf are."""
@@ -115,20 +120,10 @@ class Postfix:
             *(one.replace("=", " = ", 1) for one in _UNUSED.findall(said)),
         ]
         main = {name: value for name, _, value in (line.partition(" =") for line in lines)}
-        options: dict[str, dict[str, str]] = {}
-        for line in self._ask("-P")[0].splitlines():
-            place, _, value = line.partition(" =")
-            service, _, name = place.rpartition("/")
-            options.setdefault(service, {})[name] = value.strip()
-        services = []
-        for line in self._ask("-M")[0].splitlines():
-            name, kind, _, _, chroot, _, _, command = line.split()[:8]
-            own = options.get(f"{name}/{kind}", {})
-            services.append(MailService(name, kind, chroot, command, own))
         values = self._ask("-xh", *_VALUES)[0].splitlines()
         return PostfixSetup(
             {name: value.strip() for name, value in main.items()},
-            tuple(services),
+            self._master("-P"),
             dict(zip(_VALUES, values, strict=True)),
             frozenset(self._ask("-a")[0].split()),
         )
@@ -175,7 +170,8 @@ class Postfix:
         """Add or replace entries of an indexed table in place; an absent table is made."""
         if entries:
             lines = "".join(f"{key} {value}\n" for key, value in entries.items())
-            self._run(["postmap", *self._config, "-ir", table], lines)
+            more = len(entries) * _CHANGE
+            self._run(["postmap", *self._config, "-ir", table], lines, more=more)
 
     def replace(self, table: str, entries: Mapping[str, str]) -> None:
         """Give an lmdb table other contents in one transaction, in place.
@@ -188,9 +184,9 @@ class Postfix:
         source = Path(table.partition(":")[2])
         try:
             lines = "".join(f"{key} {value}\n" for key, value in entries.items())
-            source.write_text(lines, encoding="utf-8")
+            stage(source, lines.encode(), 0o600, synced=False)
             os.utime(source, (0, 0))
-            self._run(["postmap", *self._config, table])
+            self._run(["postmap", *self._config, table], more=len(lines) / _RATE)
         except OSError as error:
             raise PostfixError(f"{source}: cannot be written: {error.strerror}") from error
         finally:
@@ -200,7 +196,8 @@ class Postfix:
         """Take keys out of an indexed table in place; keys it lacks do no harm."""
         lines = "".join(f"{key}\n" for key in keys)
         if lines:
-            self._run(["postmap", *self._config, "-d", "-", table], lines, absent=1)
+            more = lines.count("\n") * _CHANGE
+            self._run(["postmap", *self._config, "-d", "-", table], lines, absent=1, more=more)
 
     def read(self, table: str) -> dict[str, str]:
         """All entries of an indexed table."""
@@ -212,7 +209,10 @@ class Postfix:
     def entries(self, table: str) -> Iterator[tuple[list[str], list[str]]]:
         """The same, some thousand keys and their values at a time (`postmap -s`): of a million, a
         list of all lines would take three times as much."""
-        listing = self._run(["postmap", *self._config, "-s", table])
+        size = 0
+        with suppress(OSError):  # postmap says better what is wrong with it
+            size = Path(f"{table.partition(':')[2]}.lmdb").stat().st_size
+        listing = self._run(["postmap", *self._config, "-s", table], more=size / _RATE)
         place = 0
         while place < len(listing):
             end = listing.find("\n", place + _PART) + 1 or len(listing)
@@ -279,10 +279,17 @@ class Postfix:
         return True
 
     def _run(
-        self, argv: list[str], text: str | None = None, *, strict: bool = True, absent: int = 0
+        self,
+        argv: list[str],
+        text: str | None = None,
+        *,
+        strict: bool = True,
+        absent: int = 0,
+        more: float = 0,
     ) -> str:
-        """Run a command. `absent`: an exit code that means no key was found, with nothing said."""
-        done = self._execute([self._program(argv[0]), *argv[1:]], text)
+        """Run a command. `absent`: an exit code that means no key was found, with nothing said.
+        `more`: seconds that it may take beside the time-out, since it has so much to do."""
+        done = self._execute([self._program(argv[0]), *argv[1:]], text, more)
         shown = " ".join(argv)
         said = [line for line in done.stderr.splitlines() if not _HARMLESS.match(line)]
         if (strict and said) or done.returncode not in (0, absent):
@@ -298,7 +305,10 @@ class Postfix:
             )
         return program
 
-    def _execute(self, argv: list[str], text: str | None) -> subprocess.CompletedProcess[str]:
+    def _execute(
+        self, argv: list[str], text: str | None, more: float = 0
+    ) -> subprocess.CompletedProcess[str]:
+        patience = self._timeout + more
         shown = " ".join([Path(argv[0]).name, *argv[1:]])
         try:
             return subprocess.run(
@@ -309,7 +319,7 @@ class Postfix:
                 text=True,
                 encoding="utf-8",
                 errors="backslashreplace",
-                timeout=self._timeout,
+                timeout=patience,
                 check=False,
                 umask=0o077,
                 close_fds=False,  # the state lock is theirs too, as `store` says
@@ -317,8 +327,13 @@ class Postfix:
             )
         except subprocess.TimeoutExpired as error:
             raise PostfixTimeoutError(
-                f"{shown}: killed after {self._timeout:g} s without an end; "
+                f"{shown}: killed after {round(patience, 1):g} s without an end; "
                 "a process may hold a lock on the table (fuser names it)"
             ) from error
         except OSError as error:
             raise PostfixError(f"{shown}: cannot be run: {error}") from error
+
+
+def _own(main: Mapping[str, str], smtpd: MailService) -> dict[str, str]:
+    """The values of main.cf as this service has them."""
+    return {name: smtpd.options.get(name, value) for name, value in main.items()}

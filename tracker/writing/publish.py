@@ -21,7 +21,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from tracker.errors import PostfixError, PostfixTimeoutError, PublishError
+from tracker.addresses import canonical, network
+from tracker.errors import AddressError, PostfixError, PostfixTimeoutError, PublishError
 from tracker.records import AccessTable, Table
 from tracker.regular import is_own, read_text, stage
 from tracker.settings import PostfixSettings
@@ -36,8 +37,11 @@ log = logging.getLogger("popgate")
 _Value = TypeVar("_Value")
 
 _MANY = 50
-"""Changes from which on it is cheaper to write a small lmdb table anew than to change it: postmap
-takes 0.4 ms for a change, and 0.002 ms for an entry of a table that it writes as a whole."""
+_WHOLE = 2000
+"""Changes from which on it is cheaper to write an lmdb table anew than to change it: so many, and
+one more for each so many entries. postmap takes 0.4 ms for a change, and ten times that where the
+disk is slow or busy, for it waits for the disk each time; 0.002 ms for an entry of a table that it
+writes as a whole."""
 
 _RELOAD_RETRY = 60.0
 """Seconds until a reload that failed is tried again."""
@@ -316,7 +320,7 @@ class Publisher:
             self._live = after
             self._moved |= moved
             return
-        if len(put) + len(gone) > _MANY + len(self._live) / 200:
+        if len(put) + len(gone) > _MANY + len(self._live) / _WHOLE:
             after = {key: end for key, end in self._live.items() if key not in gone} | {**put}
             self._postfix.replace(self._table, {key: str(end) for key, end in after.items()})
             self._live = after
@@ -379,7 +383,8 @@ class Publisher:
         except (OSError, UnicodeDecodeError) as error:
             raise PublishError(f"{path}: cannot be read: {error}") from error
         pairs = (line.partition(" ") for line in lines if line and not line.startswith("#"))
-        return {key: _number(value) for key, _, value in pairs}
+        # What names no address was put there by hand, and ends with all that is over.
+        return {key: _number(value) if _is_subject(key) else -1 for key, _, value in pairs}
 
     def _rebuild(self, wanted: Mapping[str, int]) -> None:
         """A whole table beside, then renamed; a running smtpd finds it only after a reload."""
@@ -426,6 +431,15 @@ def _rules(text: str | None) -> list[str] | None:
     if text is None:
         return None
     return [line for line in text.split("\n") if not line.startswith("#")]
+
+
+def _is_subject(text: str) -> bool:
+    if canonical(text) is not None:
+        return True
+    try:
+        return "/" in text and network(text).num_addresses > 0
+    except AddressError:
+        return False
 
 
 def _number(value: str) -> int:

@@ -26,7 +26,7 @@ import msgspec
 from tracker.errors import InstallError
 from tracker.records import SmtpAnswer
 from tracker.settings import PostfixSettings
-from tracker.writing.asking import Question, ask
+from tracker.writing.asking import Question, ask, listens
 from tracker.writing.parameters import GRANT_FILES, GrantTableType
 from tracker.writing.postfix import Postfix
 from tracker.writing.saved import FILES, FOLDER, digest
@@ -186,7 +186,7 @@ class Rehearsal:
 
     def _wait(self, run: Path, smtpds: Mapping[str, object]) -> None:
         end = time.monotonic() + _START
-        while not all((run / "queue/private" / name).exists() for name in smtpds):
+        while not all(listens(run / "queue/private" / name) for name in smtpds):
             if time.monotonic() > end:
                 said = "; ".join(_complaints(run / "log")[-3:]) or "its log says nothing"
                 raise InstallError(f"a Postfix with a copy of main.cf does not start: {said}")

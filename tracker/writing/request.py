@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tracker.errors import PostfixError
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _PATIENCE = 3.0
 """Seconds in which systemd should have taken the file: it takes some hundredths of one."""
 
@@ -23,7 +24,7 @@ def ask(request: Path) -> None:
     if not request.parent.is_dir():
         raise PostfixError("only root may reload Postfix: run `postfix reload` as root")
     try:
-        os.close(os.open(request, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        os.close(os.open(request, _NEW, 0o600))
     except OSError as error:
         raise PostfixError(
             f"{request}: Postfix is not reloaded, the request cannot be made: {error.strerror}"

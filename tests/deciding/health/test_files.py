@@ -30,6 +30,7 @@ def test_what_root_and_popgate_alone_can_change_is_fine() -> None:
     assert codes(GOOD) == []
     assert codes(replace(GOOD, config=(replace(TRUSTED, owner=POPGATE),))) == []
     assert codes(replace(GOOD, config=(replace(TRUSTED, mode=0o100664),))) == []  # root's group
+    assert codes(replace(GOOD, logs=(Place("/var/log/mail.log", mode=0o100660, owner=104),))) == []
     assert codes(replace(GOOD, config=(Place("/etc/popgate/formats.d", exists=False),))) == []
 
 
@@ -46,6 +47,12 @@ def test_what_root_and_popgate_alone_can_change_is_fine() -> None:
             "open-to-others",
             "chmod 600 /var/lib/popgate/maps/trusted.cidr",
         ),
+        (
+            replace(GOOD, logs=(Place("/var/log/mail.log", mode=0o100646, owner=SOMEBODY),)),
+            "open-to-others",
+            "chmod o-w /var/log/mail.log",
+        ),
+        (replace(GOOD, logs=(TMP,)), "open-to-others", "chmod o-w /tmp"),
         (
             replace(GOOD, inside=(replace(TABLE, owner=0),)),
             "wrong-owner",

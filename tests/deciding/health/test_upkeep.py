@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
@@ -32,11 +34,20 @@ Result=success
 """What `systemctl show` of systemd 252 printed."""
 UNITS = parse_units(SHOWN)
 RUN, RELOAD, EXPIRE = UNITS
+EXPIRE_BY_CRON = ("* * * * * popgate expire",)
 CRON = ("* * * * * root /usr/bin/popgate once",)
+
+
+LATELY = after(-60)
 
 
 def codes(seen: Upkeep) -> list[str]:
     return sorted(one.code for one in upkeep(seen, NOW))
+
+
+def known(**values: Any) -> Upkeep:
+    """A host whose timer does its work."""
+    return Upkeep(expired=LATELY, **values)
 
 
 def unit(changed: Unit, **values: str) -> tuple[Unit, ...]:
@@ -47,9 +58,9 @@ def unit(changed: Unit, **values: str) -> tuple[Unit, ...]:
 @pytest.mark.parametrize(
     "seen",
     [
-        Upkeep(pid=7, read_until=after(-60), units=UNITS),
+        Upkeep(pid=7, read_until=after(-60), expired=LATELY, units=UNITS),
         Upkeep(read_until=after(-60), crontab=CRON),
-        Upkeep(pid=7, read_until=after(-60), crontab=("* * * * * popgate expire",)),
+        Upkeep(pid=7, read_until=after(-60), crontab=EXPIRE_BY_CRON, expired=LATELY),
         Upkeep(pid=7, read_until=after(-60), crontab=CRON, units=unit(EXPIRE, loaded="not-found")),
     ],
 )
@@ -60,30 +71,35 @@ def test_a_service_or_cron_that_does_the_work_is_fine(seen: Upkeep) -> None:
 @pytest.mark.parametrize(
     ("seen", "expected"),
     [
-        (Upkeep(units=UNITS), ["service-down"]),
-        (Upkeep(read_until=after(-1), units=UNITS), ["service-down"]),
-        (Upkeep(pid=7, read_until=after(-301), units=UNITS), ["service-behind"]),
-        (Upkeep(pid=7, units=UNITS), ["service-behind"]),
-        (Upkeep(read_until=after(-301), crontab=CRON), ["service-down"]),
-        (Upkeep(pid=7, read_until=NOW), ["expiry-unwatched"]),
-        (Upkeep(pid=7, read_until=NOW, crontab_unseen="no"), ["not-checked"]),
+        (known(units=UNITS), ["service-down"]),
+        (known(read_until=after(-1), units=UNITS), ["service-down"]),
+        (known(pid=7, read_until=after(-301), units=UNITS), ["service-behind"]),
+        (known(pid=7, units=UNITS), ["service-behind"]),
+        (known(read_until=after(-301), crontab=CRON), ["service-down"]),
+        (known(pid=7, read_until=NOW), ["expiry-unwatched"]),
+        (known(pid=7, read_until=NOW, crontab_unseen="no"), ["not-checked"]),
         (
-            Upkeep(state="/s/popgate.db: is damaged (x): move it away", units=UNITS),
+            known(state="/s/popgate.db: is damaged (x): move it away", units=UNITS),
             ["state-unreadable"],
         ),
         (
-            Upkeep(pid=7, read_until=after(61), newest=after(61), units=UNITS),
+            known(pid=7, read_until=after(61), newest=after(61), units=UNITS),
             ["clock-back"],
         ),
-        (Upkeep(pid=7, read_until=NOW, units=unit(EXPIRE, active="failed")), ["unit-failed"]),
-        (Upkeep(pid=7, read_until=NOW, units=unit(EXPIRE, active="inactive")), ["unit-off"]),
-        (Upkeep(pid=7, read_until=NOW, units=unit(EXPIRE, enabled="disabled")), ["unit-off"]),
-        (Upkeep(pid=7, read_until=NOW, units=unit(RELOAD, active="inactive")), ["unit-off"]),
-        (Upkeep(pid=7, read_until=NOW, units=unit(RUN, enabled="disabled")), ["unit-off"]),
+        (known(pid=7, read_until=NOW, units=unit(EXPIRE, active="failed")), ["unit-failed"]),
+        (known(pid=7, read_until=NOW, units=unit(EXPIRE, active="inactive")), ["unit-off"]),
+        (known(pid=7, read_until=NOW, units=unit(EXPIRE, enabled="disabled")), ["unit-off"]),
+        (known(pid=7, read_until=NOW, units=unit(RELOAD, active="inactive")), ["unit-off"]),
+        (known(pid=7, read_until=NOW, units=unit(RUN, enabled="disabled")), ["unit-off"]),
         (
-            Upkeep(pid=7, read_until=NOW, units=unit(EXPIRE, loaded="not-found")),
+            known(pid=7, read_until=NOW, units=unit(EXPIRE, loaded="not-found")),
             ["expiry-unwatched"],
         ),
+        (Upkeep(pid=7, read_until=NOW, units=UNITS), ["expiry-late"]),
+        (Upkeep(pid=7, read_until=NOW, expired=after(-301), units=UNITS), ["expiry-late"]),
+        (Upkeep(pid=7, read_until=NOW, crontab=EXPIRE_BY_CRON), ["expiry-late"]),
+        (known(pid=7, read_until=NOW, units=UNITS, reload_asked=after(-11)), ["reload-due"]),
+        (known(pid=7, read_until=NOW, units=UNITS, reload_asked=after(-9)), []),
     ],
 )
 def test_each_fault_is_named(seen: Upkeep, expected: list[str]) -> None:
@@ -91,11 +107,24 @@ def test_each_fault_is_named(seen: Upkeep, expected: list[str]) -> None:
 
 
 def test_the_units_start_what_is_down() -> None:
-    (found,) = upkeep(Upkeep(units=UNITS), NOW)
+    (found,) = upkeep(known(units=UNITS), NOW)
     assert found.mend == "systemctl enable --now popgate.service"
     assert found.what == "nobody follows the log; it was never read"
     without = [one for one in upkeep(Upkeep(), NOW) if one.code == "service-down"]
     assert without[0].mend == "popgate once"
+
+
+def test_whoever_should_have_taken_a_request_or_ended_grants_is_started() -> None:
+    asked = known(pid=7, read_until=NOW, units=UNITS, reload_asked=after(-60))
+    assert [one.mend for one in upkeep(asked, NOW)] == [
+        "systemctl enable --now popgate-reload.path"
+    ]
+    by_cron = Upkeep(pid=7, read_until=NOW, expired=after(-3600), crontab=EXPIRE_BY_CRON)
+    (found,) = upkeep(by_cron, NOW)
+    assert (found.mend, found.what) == (
+        "popgate expire",
+        "last did its work at 2026-11-24T07:45:29+00:00",
+    )
 
 
 def test_units_that_are_not_there_are_not_taken_for_ours() -> None:

@@ -115,6 +115,7 @@ CATALOGUE: Mapping[str, Kind] = {
     "unit-failed": _error("what the unit does is not done"),
     "unit-off": _warning("what the unit does is not done after the next boot, or not at all"),
     "expiry-unwatched": _warning("grants stay open when popgate dies"),
+    "expiry-late": _warning("grants stay open when popgate dies"),
     # Tables
     "tables-missing": _error("Postfix defers all mail once it is told of them"),
     "grant-missing": _error("who earned the grant is refused"),

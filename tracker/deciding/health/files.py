@@ -41,6 +41,11 @@ def files(seen: Files, commit_within: timedelta, now: datetime) -> Iterator[Diag
                 f"{seen.user_name} may not read it",
                 f"chgrp {seen.user_name} {_q(place)} && chmod g+r{'x' * place.folder} {_q(place)}",
             )
+    for place in seen.logs:
+        # The sticky bit keeps nobody from making a log that is not there yet.
+        if place.exists and not place.fault and place.mode & stat.S_IWOTH:
+            text = f"a log that anybody may write logins to (mode {_mode(place)})"
+            yield found("open-to-others", place.path, text, f"chmod o-w {_q(place)}")
     for room in seen.rooms:
         yield from _room(room)
     if seen.history is not None:

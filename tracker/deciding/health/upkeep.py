@@ -12,6 +12,9 @@ from tracker.facts import Unit, Upkeep
 FRESH = timedelta(minutes=5)
 """A popgate that follows the log says so every minute, and cron calls it as often."""
 
+RELOAD_WITHIN = timedelta(seconds=10)
+"""systemd takes a request within hundredths of a second."""
+
 AHEAD = timedelta(minutes=1)
 SERVICE, RELOAD, EXPIRE = "popgate.service", "popgate-reload.path", "popgate-expire.timer"
 
@@ -25,7 +28,8 @@ def upkeep(seen: Upkeep, now: datetime) -> Iterator[Diagnosis]:
         yield from _following(seen, units, now)
     for unit in units.values():
         yield from _unit(unit)
-    yield from _expiry(seen, units)
+    yield from _expiry(seen, units, now)
+    yield from _reload(seen, units, now)
     if seen.newest is not None and seen.newest > now + AHEAD:
         text = f"the state knows of {_stamp(seen.newest)}, and it is {_stamp(now)}: put back?"
         yield found("clock-back", "clock", text, "timedatectl; popgate list")
@@ -82,8 +86,12 @@ def _unit(unit: Unit) -> Iterator[Diagnosis]:
         yield found("unit-off", unit.name, text, mend)
 
 
-def _expiry(seen: Upkeep, units: dict[str, Unit]) -> Iterator[Diagnosis]:
-    if EXPIRE in units or seen.crontab:
+def _expiry(seen: Upkeep, units: dict[str, Unit], now: datetime) -> Iterator[Diagnosis]:
+    timer = units.get(EXPIRE)
+    if timer is not None or seen.crontab:
+        called = any("popgate expire" in line for line in seen.crontab)
+        if called or (timer is not None and timer.active == "active"):
+            yield from _expired(seen, now, timed=timer is not None)
         return
     text = "neither systemd's timer nor a crontab calls popgate expire"
     if seen.crontab_unseen:
@@ -92,6 +100,24 @@ def _expiry(seen: Upkeep, units: dict[str, Unit]) -> Iterator[Diagnosis]:
     line = "* * * * * root popgate expire"
     mend = f"echo '{line}' > /etc/cron.d/popgate"
     yield found("expiry-unwatched", "popgate expire", text, mend)
+
+
+def _expired(seen: Upkeep, now: datetime, *, timed: bool) -> Iterator[Diagnosis]:
+    """Whoever should call it each minute may have stopped, or it may fail."""
+    if seen.state or (seen.expired is not None and now - seen.expired <= FRESH):
+        return
+    last = f"last did its work at {_stamp(seen.expired)}" if seen.expired else "never did its work"
+    service = EXPIRE.replace(".timer", ".service")
+    mend = f"systemctl restart {EXPIRE} {service}" if timed else "popgate expire"
+    yield found("expiry-late", "popgate expire", last, mend)
+
+
+def _reload(seen: Upkeep, units: dict[str, Unit], now: datetime) -> Iterator[Diagnosis]:
+    if seen.reload_asked is None or now - seen.reload_asked <= RELOAD_WITHIN:
+        return
+    text = f"was asked for at {_stamp(seen.reload_asked)}, and nobody took the request"
+    mend = f"systemctl enable --now {RELOAD}" if RELOAD in units else "postfix reload"
+    yield found("reload-due", "postfix reload", text, mend)
 
 
 def _stamp(moment: datetime) -> str:

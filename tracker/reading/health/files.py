@@ -12,17 +12,18 @@ import pwd
 import stat
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from glob import glob
 from pathlib import Path
 
 from tracker.errors import AuditError
 from tracker.facts import Files, History, Place, Room
+from tracker.records import NEVER
 from tracker.settings import Settings
 from tracker.standing import watched
 from tracker.writing.git import Git
 
 _SECONDS = 5.0
 _MOST = 64
-_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def files(settings: Settings, config_file: Path) -> Files:
@@ -37,6 +38,7 @@ def files(settings: Settings, config_file: Path) -> Files:
         inside=tuple(map(place, [*_inside(state.path), *_inside(maps.path)])),
         above=tuple(map(place, _above([state.path, maps.path]))),
         config=tuple(map(place, _configuration(settings, config_file))),
+        logs=tuple(map(place, _logs(settings))),
         rooms=tuple(room(path) for path in _systems([state.path, maps.path])),
     )
 
@@ -80,7 +82,7 @@ def history(maps: Path) -> History | None:
     _, said = Git(maps).run("status", "--porcelain", "-z", patience=_SECONDS)
     names = [entry[3:] for entry in said.split("\0") if entry]
     return History(
-        {name: _written(maps / name) or _written(maps) or _LONG_AGO for name in names[:_MOST]},
+        {name: _written(maps / name) or _written(maps) or NEVER for name in names[:_MOST]},
         _written(maps / ".git/index.lock"),
     )
 
@@ -113,6 +115,13 @@ def _configuration(settings: Settings, config_file: Path) -> list[Path]:
     named = [config_file, settings.trusted.file, *watched(settings)]
     own = [*named, *sorted(formats.glob("*.toml"))]
     return list(dict.fromkeys([*own, formats, *(file.parent for file in named)]))
+
+
+def _logs(settings: Settings) -> list[Path]:
+    """The log files that the settings name or match, and their folders."""
+    named = [path for path in settings.log.files if str(path) != "-"]
+    found = [Path(path) for pattern in named for path in sorted(glob(str(pattern)))]
+    return list(dict.fromkeys([*found, *(path.parent for path in [*named, *found])]))
 
 
 def _systems(paths: Iterable[str]) -> list[str]:

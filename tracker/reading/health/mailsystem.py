@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from tracker.addresses import canonical, listen_place
 from tracker.deciding.installing import lists_of
 from tracker.deciding.restrictions import LISTS
+from tracker.deciding.services import met
 from tracker.errors import PostfixError
 from tracker.facts import MailSystem, Role, Service, TableSeen
 from tracker.host import own_addresses
@@ -105,23 +106,18 @@ def _read(postfix: Postfix, source: str) -> TableSeen:
 
 def _services(setup: PostfixSetup) -> Iterator[Service]:
     """The services that take mail from elsewhere, with their lists in force."""
-    behind = next((one for one in setup.services if one.id == "smtpd/pass"), None)
     for one in setup.services:
         host, _, port = one.name.rpartition(":")
-        if (
-            one.type != "inet"
-            or one.command not in ("smtpd", "postscreen")
-            or _LOOPBACK.match(host)
-        ):
+        smtpd = met(one, setup.services)
+        if smtpd is None or _LOOPBACK.match(host):
             continue
-        met = behind if one.command == "postscreen" and behind is not None else one
-        number, role = _role(port, met.options)
+        number, role = _role(port, smtpd.options)
         yield Service(
-            met.id,
+            smtpd.id,
             role,
             number,
-            lists_of(setup, met),
-            frozenset(met.options) & frozenset(LISTS),
+            lists_of(setup, smtpd),
+            frozenset(smtpd.options) & frozenset(LISTS),
             host.strip("[]"),
         )
 

@@ -16,6 +16,7 @@ from tracker.errors import PostfixError
 from tracker.facts import Tables, TableState
 from tracker.offline import policy_texts, rules_now
 from tracker.records import Table
+from tracker.regular import read_text
 from tracker.settings import Settings
 from tracker.writing.parameters import GRANT_FILES, GrantTableType
 from tracker.writing.postfix import Postfix
@@ -90,7 +91,7 @@ def _entries(file: Path, source: str, postfix: Postfix) -> Mapping[str, str]:
     if source.startswith("lmdb:"):
         file.stat()
         return postfix.read(source)
-    return _pairs(file.read_text(encoding="utf-8"))
+    return _pairs(read_text(file))
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -121,7 +122,7 @@ def _policy(
 def _compared(file: Path, wanted: Table) -> TableState:
     """A text against the one that it should be; what Postfix reads as comments may differ."""
     try:
-        there = file.read_text(encoding="utf-8")
+        there = read_text(file)
     except (OSError, UnicodeDecodeError) as error:
         return TableState(wanted.name, None, fault=str(error))
     now, then = _rules(there), _rules(wanted.text)
@@ -160,7 +161,7 @@ def _text(folder: Path, live: Mapping[str, str] | None) -> list[TableState]:
     if live is None:
         return []
     try:
-        there = _pairs(file.read_text(encoding="utf-8"))
+        there = _pairs(read_text(file))
     except (OSError, UnicodeDecodeError) as error:
         return [TableState(TEXT, None, fault=str(error))]
     # The table's own time: the text follows it after audit.interval.

@@ -10,11 +10,12 @@ import os
 import re
 import subprocess
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tracker.errors import ReadingError, StoreError
 from tracker.facts import Unit, Upkeep
+from tracker.status import expired
 from tracker.store import Store
 
 UNITS = ("popgate.service", "popgate-reload.path", "popgate-expire.timer")
@@ -94,6 +95,14 @@ def state(directory: Path) -> Upkeep:
         read_until = store.read_until()
         moments = [read_until, *(grant.last_login for grant in store.grants())]
         newest: datetime | None = max((one for one in moments if one), default=None)
-        return Upkeep(store.running(), read_until, newest)
+        return Upkeep(store.running(), read_until, newest, expired(directory))
     finally:
         store.close()
+
+
+def reload_asked(request: Path) -> datetime | None:
+    """Since when a request for a reload waits; None where none does, or it is not for us to see."""
+    try:
+        return datetime.fromtimestamp(request.lstat().st_mtime, UTC)
+    except OSError:
+        return None

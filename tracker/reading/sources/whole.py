@@ -59,13 +59,13 @@ def blocks(source: Readable) -> Iterator[bytes]:
                 continue
             # The over-long line counts as one line, without its text.
             chunk, skipping = chunk[end:], False
-        data = rest + chunk
-        end = data.rfind(b"\n") + 1
-        rest = data[end:]
+        end = chunk.rfind(b"\n") + 1
+        if end:
+            yield b"".join((rest, memoryview(chunk)[:end]))  # each byte copied once
+            rest = b""
+        rest += chunk[end:]
         if len(rest) > LONGEST_LINE:
             rest, skipping = b"", True
-        if end:
-            yield data[:end]
     if rest:
         yield rest + b"\n"
 

@@ -27,7 +27,7 @@ from tracker.deciding.limits import Crossing, Watch
 from tracker.deciding.policy import GrantPolicy
 from tracker.deciding.rules import RuleSet
 from tracker.deciding.trusted import TrustedList
-from tracker.errors import DamagedError, ListError, PostfixError, TrustedError
+from tracker.errors import DamagedError, ListError, PostfixError, StoreError, TrustedError
 from tracker.exporting import Exporting
 from tracker.history.lives import Told
 from tracker.history.records import Commit
@@ -124,6 +124,7 @@ class Engine:
         self._heard = self._seen_until = self._latest = NEVER
         self._listed: tuple[datetime, frozenset[tuple[str, str]]] = (NEVER, frozenset())
         self._behind = True
+        self._in_session = False
         self._waiting: set[str] = set()
         self._publish_at = float("-inf")
         self._index = GrantIndex()
@@ -190,12 +191,18 @@ class Engine:
         """End in the table what is over, though a step failed: nothing is read or saved for it.
 
         Nobody reads the log meanwhile, so an open session counts as ended when it was last read.
+        Where the state cannot be read either, the table's own word counts.
         """
         with self.store.exclusive():
             now = self._clock()
             self.answering = self._rules({}, self._seen_until)
-            ends = self._ledger.expiries_unread(self._seen_until)
-            self.publisher.end_others({address for address, end in ends.items() if end > now})
+            try:
+                ends = self._ledger.expiries_unread(self._seen_until)
+                kept = {address for address, end in ends.items() if end > now}
+            except StoreError:
+                self.publisher.end_over(now.timestamp())
+                raise
+            self.publisher.end_others(kept)
 
     def close(self) -> None:
         """Let go of files and locks."""
@@ -268,6 +275,7 @@ class Engine:
             for (_, kind), number in told.counts.items():
                 if kind in _OUTCOMES:
                     self._figures.logins.add(_OUTCOMES[kind], number)
+            self._in_session = self._ledger.has_sessions()
             over = self._ledger.is_over(now)
             more = over or (self._reader is not None and self._reader.more())
             self._publish(changes, late=more, over=over)
@@ -675,8 +683,8 @@ class Engine:
         )
 
     def has_sessions(self) -> bool:
-        """Whether any session counts as open."""
-        return self._ledger.has_sessions()
+        """Whether any session counted as open after the last step. To be asked by any thread."""
+        return self._in_session
 
     def compare_sessions(self, listed: frozenset[tuple[str, str]], at: datetime) -> None:
         """End the sessions that the mail server listed before and does not list any more.

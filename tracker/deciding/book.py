@@ -94,12 +94,12 @@ class Book:
         return found
 
     def grants(self) -> Iterator[Grant]:
-        """Every grant, in no order; none may be put or dropped meanwhile."""
-        changed = self._users if self._kept is None else dict(self._users)
+        """Every grant as it is now, in no order; they may be put and dropped meanwhile."""
+        changed = {address: list(users.values()) for address, users in self._users.items()}
         if self._kept is not None:
             yield from (one for one in self._kept.grants() if one.address not in changed)
-        for users in changed.values():
-            yield from users.values()
+        for grants in changed.values():
+            yield from grants
 
     def holders(self) -> Iterator[Key]:
         """Address and user of every grant, those of an address together."""

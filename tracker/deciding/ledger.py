@@ -287,7 +287,7 @@ class Ledger:
         early = [Ended(session, now) for session, time in self._ended.items() if time > now]
         self._await({**self._ended, **{one.session: one.time for one in early}})
         changes: list[Change | Ended] = [*early]
-        for grant in list(self.grants()):
+        for grant in self.grants():
             by_hand = MANUAL_SERVICE in grant.services
             why = self._no_longer(grant)
             if why and not by_hand:
@@ -302,7 +302,8 @@ class Ledger:
             if shrunk != grant:
                 self._put(shrunk)
                 changes.append(Change("renewed", shrunk, why_shrunk))
-        return changes + [self._drop(*one) for one in beyond(policy, self.grants(), now)]
+        over = beyond(policy, self.grants(), len(self), now)
+        return changes + [self._drop(*one) for one in over]
 
     def _no_longer(self, grant: Grant) -> str | None:
         host = grant.address.split("/")[0]

@@ -204,18 +204,18 @@ def by_hand(grant: Grant) -> bool:
 
 
 def beyond(
-    policy: GrantPolicy, grants: Iterable[Grant], now: datetime
+    policy: GrantPolicy, grants: Iterable[Grant], count: int, now: datetime
 ) -> Iterator[tuple[Grant, str]]:
     """Those in force that are more than the limits that refuse, and why: the youngest, whatever
-    order they come in."""
-    earned = [one for one in grants if not by_hand(one) and one.expires > now]
+    order they come in. `count`: how many grants there are."""
     watched = [
         limit
         for limit in ("max_users_per_address", "max_grants_per_user")
         if policy.refuses(limit) and getattr(policy, limit)
     ]
-    if not watched and len(earned) <= policy.max_grants:
+    if not watched and count <= policy.max_grants:
         return
+    earned = [one for one in grants if not by_hand(one) and one.expires > now]
     kept = 0
     users: dict[str, int] = {}
     addresses: dict[str, int] = {}

@@ -339,7 +339,7 @@ class Publisher:
         """What the grant table holds; None when it has to be made anew."""
         if self.kind == "cidr":
             return self._read_cidr()
-        if self._live and self._as_known():
+        if self._live and self.table.is_file() and self._as_known():
             return self._live
         return self._read_indexed(GRANT_FILES["lmdb"], _number)
 

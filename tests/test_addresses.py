@@ -75,6 +75,24 @@ def test_the_canonical_form_names_the_same_address(
     assert ipaddress.ip_address(once) == (mapped or address)
 
 
+_FEW = st.sampled_from(["0", "0", "", "1", "00a", "FFFF", "1.2.3.4", "01.2.3.4", "12345", "g"])
+
+
+@given(
+    st.lists(_FEW, min_size=2, max_size=10).map(":".join)
+    | st.text(alphabet="0123456789abcdefF:.%", max_size=40).map(":{}".format)
+    | st.ip_addresses(v=6).map(lambda address: address.exploded)
+    | st.integers(0, 2**64 - 1).map(lambda low: str(ipaddress.IPv6Address(low)))
+)
+def test_ipv6_is_read_and_written_as_python_does(text: str) -> None:
+    try:
+        address = ipaddress.IPv6Address("%" if "%" in text else text)
+    except ValueError:
+        assert canonical(text) is None
+    else:
+        assert canonical(text) == str(address.ipv4_mapped or address)
+
+
 @given(st.text(max_size=50) | st.text(alphabet="0123456789abcdef:.%x/ ", max_size=40))
 def test_any_text_is_an_address_or_none(text: str) -> None:
     found = canonical(text)

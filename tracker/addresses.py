@@ -15,6 +15,7 @@ from tracker.errors import AddressError
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+_MAPPED = "::ffff:"
 _ENDPOINT = re.compile(
     r"(?:\[([0-9a-f:.]+)\]|([0-9.]+)(?=:|$)|([0-9a-f:.]+)$)(?::([0-9]{1,5}))?", re.IGNORECASE
 )
@@ -31,12 +32,15 @@ def canonical(text: str) -> str | None:
             # canonical as it stands.
             socket.inet_pton(socket.AF_INET, text)
             return text
-        if "%" in text:
-            return None
-        address = ipaddress.IPv6Address(text)
+        packed = socket.inet_pton(socket.AF_INET6, text)
     except (ValueError, OSError):
         return None
-    return str(address.ipv4_mapped or address)
+    written = socket.inet_ntop(socket.AF_INET6, packed)
+    if "." not in written:  # as RFC 5952 has it, and a dozen times as fast as `ipaddress`
+        return written
+    if written.startswith(_MAPPED):
+        return written.removeprefix(_MAPPED)
+    return str(ipaddress.IPv6Address(packed))  # IPv4 in an older form of IPv6
 
 
 def require(text: str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from functools import cached_property
 from socket import AF_INET, inet_pton
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from tracker.addresses import canonical
 from tracker.reading.correlating import Part
@@ -105,9 +105,10 @@ class Scanner:
         if marks is not None:
             return marks
         items = self.scan(block).items
-        parts = [item for item in items if isinstance(item, Part)]
-        events = Counter(type(item) for item in items if not isinstance(item, Part))
-        return Counted(events, block.count(b"\n"), parts)
+        parts = [item for item in items if isinstance(item, Part)] if self._parts else []
+        kinds = Counter(map(type, items))
+        del kinds[Part]
+        return Counted(cast("Counter[type[Event]]", kinds), block.count(b"\n"), parts)
 
     @cached_property
     def _counting(self) -> Expression | None:

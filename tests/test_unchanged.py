@@ -128,6 +128,14 @@ def test_a_log_that_is_gone_is_said(site: Popgate) -> None:
     assert str(log(site)) in done.stderr
 
 
+def test_a_state_that_is_damaged_is_begun_anew(site: Popgate) -> None:
+    (site.maps.parent / "popgate.db").write_bytes(b"no database" * 1000)
+    done = site.command("once", "--quiet")
+    assert done.returncode == 0
+    assert "event=state_damaged" in done.stderr
+    assert "203.0.113.5 " in (site.maps / "pop_before_smtp.txt").read_text()
+
+
 def test_holds_until_a_grant_ends(site: Popgate) -> None:
     store = Store(site.maps.parent)
     (grant,) = store.grants()

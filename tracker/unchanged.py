@@ -25,6 +25,7 @@ import msgspec
 from msgspec import Struct
 
 from tracker import __version__
+from tracker.errors import StoreError
 from tracker.host import own_addresses
 from tracker.reading.sources.rotated import neighbours
 from tracker.regular import stage
@@ -58,10 +59,7 @@ class Note(Struct, frozen=True):
 
 
 def holds(config_file: Path, settings: Settings, store: Store, now: datetime) -> bool:
-    """Whether a run that begins `now` would do nothing; then the log counts as read to its end.
-
-    Raises StoreError.
-    """
+    """Whether a run that begins `now` would do nothing; then the log counts as read to its end."""
     try:
         file = settings.state.directory / _NAME
         note = msgspec.json.decode(file.read_bytes(), type=Note)
@@ -75,8 +73,11 @@ def holds(config_file: Path, settings: Settings, store: Store, now: datetime) ->
     )
     if not same:
         return False
-    with store.exclusive():
-        return store.saves() == note.saved and store.heard(now)
+    try:
+        with store.exclusive():
+            return store.saves() == note.saved and store.heard(now)
+    except StoreError:
+        return False  # a whole run mends it, or says what is wrong
 
 
 def leave(config_file: Path, engine: Engine, began: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,6 @@ import click
 from tracker.cli.common import config_option, finish, log_to_stderr, quiet_option, settings_of
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from tracker.settings import PostfixSettings, Settings, TableSettings
     from tracker.store import Store
 
@@ -49,10 +48,9 @@ def once(config_file: Path, quiet: bool) -> None:
     """
     from tracker import unchanged
     from tracker.errors import ConfigError
-    from tracker.host import utc_now
     from tracker.store import Store
 
-    began = utc_now()
+    began = datetime.now(UTC)
     log_to_stderr(quiet)
     settings = settings_of(config_file)
     if any(str(path) == "-" for path in settings.log.files):

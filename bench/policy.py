@@ -16,15 +16,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
 from bench.figures import percentile
+from bench.sites import address, fill, user
 from lab.popgate import Popgate
 from lab.processes import wait_for
-from tracker.records import Change, Grant
-from tracker.store import Store
 
 GRANTS = 100_000
 RATE = 5000
@@ -51,7 +50,7 @@ def measure(_: Path) -> Iterator[tuple[str, str]]:
         log.touch()
         settings = _SETTINGS.format(socket=path)
         popgate = Popgate(folder / "popgate", log, folder / "postfix", settings)
-        _fill(popgate.maps.parent)
+        fill(popgate.maps.parent, GRANTS, timedelta(days=1))
         stack.enter_context(popgate)
         wait_for("the service", path.exists)
         ways: tuple[type[_Each] | type[_One], ...] = (_Each, _One)
@@ -61,35 +60,12 @@ def measure(_: Path) -> Iterator[tuple[str, str]]:
             yield from _rows(connection, popgate.pid)
 
 
-def _fill(state: Path) -> None:
-    """Grants of one user each, for a day."""
-    now = datetime.now(UTC)
-    end = datetime.fromtimestamp(now.timestamp() + 86400, UTC)
-    store = Store(state)
-    store.save(
-        (
-            Change("added", Grant(_address(n), _user(n), ("imap",), now, now, end, end), "")
-            for n in range(GRANTS)
-        ),
-        now,
-    )
-    store.close()
-
-
-def _address(number: int) -> str:
-    return f"203.{number >> 16}.{number >> 8 & 255}.{number & 255}"
-
-
-def _user(number: int) -> str:
-    return f"user{number}@example.com"
-
-
 def _question(number: int) -> bytes:
     """As Postfix asks; every other one is about a stranger."""
-    client = _address(number) if number % 2 else f"198.51.{number % 200}.{number % 250}"
+    client = address(number) if number % 2 else f"198.51.{number % 200}.{number % 250}"
     return (
         "request=smtpd_access_policy\nprotocol_state=RCPT\nprotocol_name=ESMTP\n"
-        f"helo_name=client.example.org\nqueue_id=\nsender={_user(number)}\n"
+        f"helo_name=client.example.org\nqueue_id=\nsender={user(number)}\n"
         f"recipient=someone@far.example.org\nrecipient_count=0\nclient_address={client}\n"
         f"client_name=unknown\nreverse_client_name=unknown\ninstance={number:x}.1\n"
         "sasl_method=\nsasl_username=\nsasl_sender=\nsize=0\nccert_subject=\nccert_issuer=\n"

@@ -162,7 +162,7 @@ def tables_only(folder: Path, why: str) -> None:
     show(f"The tables, in {folder}")
     rules = RuleSet(TrustedList(), ledger.expiries())
     tables = [
-        *render.grant_texts(rules, ledger.grants(), "cidr"),
+        *render.grant_texts(rules.granted(), ledger.holders(), "cidr"),
         render.main_cf_snippet(Settings(tables=TableSettings(folder)), "cidr"),
     ]
     for table in tables:

@@ -25,6 +25,7 @@ from tracker.errors import (
     PublishError,
     StoreError,
 )
+from tracker.kept import KeptGrants
 from tracker.offline import wanted_tables
 from tracker.settings import Settings
 
@@ -298,6 +299,26 @@ def test_what_is_over_leaves_the_table_though_the_state_cannot_be_saved(
     engine.recover()
     engine.step()
     assert site.table().keys() == {"203.0.113.6"}
+
+
+def test_where_the_state_cannot_be_read_the_table_says_what_is_over(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.write(login_line("203.0.113.5", session="a"), logout_line(session="a"))
+    engine = site.engine()
+    engine.step()
+    site.to(1000)
+    site.write(login_line("203.0.113.7", session="c", at=after(1000)), logout_line(session="c"))
+    engine.step()
+
+    def unreadable(*_: Any) -> Iterator[Any]:
+        raise StoreError("disk I/O error")
+
+    monkeypatch.setattr(KeptGrants, "ends", unreadable)
+    site.to(1801)
+    with pytest.raises(StoreError):
+        engine.end_over()
+    assert site.table().keys() == {"203.0.113.7"}
 
 
 def test_a_clock_that_is_put_back_an_hour_makes_no_window_longer(

@@ -19,8 +19,9 @@ from msgspec import structs
 from tests.moments import NOW, after
 from tracker.errors import DamagedError, StoreError
 from tracker.history.reading import Past
+from tracker.kept import row_of
 from tracker.records import Change, Ended, Grant, Position, Session
-from tracker.store import _MIGRATIONS, Store, _row, running
+from tracker.store import _MIGRATIONS, Store, running
 
 GRANT = Grant(
     "203.0.113.5",
@@ -135,7 +136,7 @@ def test_one_that_only_looks_who_is_at_work_is_not_taken_for_it(
 
 def test_the_claim_ends_with_the_process_however_it_ends(store: Store, tmp_path: Path) -> None:
     code = (
-        "import os, pathlib, sys; from tracker.store import _MIGRATIONS, Store, _row; "
+        "import os, pathlib, sys; from tracker.store import Store; "
         f"print(Store(pathlib.Path({str(tmp_path / 'state')!r})).claim(), flush=True); "
         "os.kill(os.getpid(), 9)"
     )
@@ -240,7 +241,7 @@ def database_of(version: int, folder: Path) -> None:
     with sqlite3.connect(folder / "popgate.db") as database:
         database.executescript("".join(_MIGRATIONS[:version]))
         database.execute(f"PRAGMA user_version = {version}")
-        database.execute("INSERT INTO grants VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _row(GRANT))
+        database.execute("INSERT INTO grants VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row_of(GRANT))
         place = (POSITION.path, 2049, 1234567890123, 2**40, 1024, b"\x00" * 16, True)
         database.execute("INSERT INTO positions VALUES (?, ?, ?, ?, ?, ?, ?)", place)
     database.close()

@@ -114,11 +114,12 @@ def _unmapped(one: IPNetwork) -> IPNetwork:
     return ipaddress.ip_network((int(mapped), one.prefixlen - 96))
 
 
-def order(text: str) -> tuple[int, bytes, int]:
-    """A sort key for canonical addresses and networks: IPv4 before IPv6, each by number."""
+def order(text: str) -> bytes:
+    """A sort key for canonical addresses and networks: IPv4 before IPv6, each by number. Those of
+    a family are of one length."""
     address, _, length = text.partition("/")
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    return family, socket.inet_pton(family, address), int(length or 128)
+    return b"%c%b%c" % (family, socket.inet_pton(family, address), int(length or 128))
 
 
 def subject(address: str, ipv6_prefix: int) -> str:

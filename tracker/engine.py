@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
@@ -26,7 +27,7 @@ from tracker.deciding.limits import Crossing, Watch
 from tracker.deciding.policy import GrantPolicy
 from tracker.deciding.rules import RuleSet
 from tracker.deciding.trusted import TrustedList
-from tracker.errors import DamagedError, ListError, PostfixError, TrustedError
+from tracker.errors import DamagedError, ListError, PostfixError, StoreError, TrustedError
 from tracker.exporting import Exporting
 from tracker.history.lives import Told
 from tracker.history.records import Commit
@@ -114,7 +115,7 @@ class Engine:
         self._reader: LogReader | None = None
         self._unsettled = Net()
         self._texts_changed: list[str] = []
-        self._grant_texts: list[Table] = []
+        self._grant_text: tuple[str, bytes] | None = None
         self._check_at = float("inf")
         self._repaired = False
         self._policy_behind = False
@@ -123,6 +124,7 @@ class Engine:
         self._heard = self._seen_until = self._latest = NEVER
         self._listed: tuple[datetime, frozenset[tuple[str, str]]] = (NEVER, frozenset())
         self._behind = True
+        self._in_session = False
         self._waiting: set[str] = set()
         self._publish_at = float("-inf")
         self._index = GrantIndex()
@@ -189,12 +191,18 @@ class Engine:
         """End in the table what is over, though a step failed: nothing is read or saved for it.
 
         Nobody reads the log meanwhile, so an open session counts as ended when it was last read.
+        Where the state cannot be read either, the table's own word counts.
         """
         with self.store.exclusive():
             now = self._clock()
             self.answering = self._rules({}, self._seen_until)
-            ends = self._ledger.expiries_unread(self._seen_until)
-            self.publisher.end_others({address for address, end in ends.items() if end > now})
+            try:
+                ends = self._ledger.expiries_unread(self._seen_until)
+                kept = {address for address, end in ends.items() if end > now}
+            except StoreError:
+                self.publisher.end_over(now.timestamp())
+                raise
+            self.publisher.end_others(kept)
 
     def close(self) -> None:
         """Let go of files and locks."""
@@ -222,14 +230,25 @@ class Engine:
     def _load(self, now: datetime) -> None:
         """The ledger as the store has it, under the settings of now."""
         self.store.changed_elsewhere()
+        agreed = self.store.agreed(self._policy.terms, now, follow=self._follow)
         self._seen_until = self.store.read_until() or NEVER
         if self._seen_until > now:  # the clock was put back
             self._seen_until = now
             self.store.save([], now, read_until=now)
-        kept = self.store.grants(), self.store.ended(), self.store.recent(now)
-        self._ledger = Ledger(self._policy, *kept, self._watch)
-        self._keep([*self._ledger.reconfigure(self._policy, now), *self._ledger.expire(now)], now)
-        self._index.replace(self._ledger.grants())
+        self._ledger = Ledger(
+            self._policy, ended=self.store.ended(), watch=self._watch, kept=self.store.kept()
+        )
+        # A million grants that were made under these settings need not be looked at.
+        changes = [] if agreed else self._ledger.reconfigure(self._policy, now)
+        self._keep([*changes, *self._ledger.expire(now)], now)
+        if self._follow and not agreed:
+            self.store.agree(self._policy.terms, now)
+        self._index_all()
+
+    def _index_all(self) -> None:
+        """Only the policy service asks it: for any other it would be a second ledger."""
+        if self.settings.grants.scope == "address":
+            self._index.replace(self._ledger.grants())
 
     def step(self) -> bool:
         """Read, decide, save, publish; True when there is more to read at once."""
@@ -256,6 +275,7 @@ class Engine:
             for (_, kind), number in told.counts.items():
                 if kind in _OUTCOMES:
                     self._figures.logins.add(_OUTCOMES[kind], number)
+            self._in_session = self._ledger.has_sessions()
             over = self._ledger.is_over(now)
             more = over or (self._reader is not None and self._reader.more())
             self._publish(changes, late=more, over=over)
@@ -300,7 +320,7 @@ class Engine:
             # Else windows would last longer by as much.
             shrunk = self._ledger.reconfigure(self._policy, now, "the clock was put back")
             self._keep([*shrunk], now)
-            self._index.replace(self._ledger.grants())
+            self._index_all()
             self._behind = True
             self._exporting.grants_unknown()
 
@@ -325,12 +345,14 @@ class Engine:
                 memory=reader.memory(),
                 told=told,
             )
+            self._ledger.saved()
             reader.saved()
             self._heard = now
             self._seen_until = read_until or self._seen_until
             self._recording.tidy(now)
         elif changes:
             self.store.save(changes, now)
+            self._ledger.saved()
         for change in changes:
             if isinstance(change, Change):
                 self._unsettled.add(change)
@@ -341,12 +363,11 @@ class Engine:
 
     def rules(self) -> RuleSet:
         """The rules in force: what the tables are rendered from and `decide` walks."""
-        expiries = self._ledger.expiries()
         read_until = self._read_until()
-        if read_until is not None:
-            unread, now = self._ledger.expiries_unread(read_until), self._clock()
-            expiries = {address: expiries[address] for address, end in unread.items() if end > now}
-        return self._rules(expiries, read_until)
+        if read_until is None:
+            return self._rules(self._ledger.expiries(), None)
+        unread = self._ledger.expiries_unread(read_until, self._clock())
+        return self._rules(unread, read_until)
 
     def _rules(self, expiries: Mapping[str, datetime], read_until: datetime | None) -> RuleSet:
         return RuleSet(
@@ -433,7 +454,7 @@ class Engine:
             self._refresh(self._clock())
             self._checked()
             found = self._edits.find(
-                [*self._policy_texts(), *self._grant_texts],
+                [*self._policy_texts(), *self._written()],
                 self.senders.tables.values(),
                 self.rules().granted(),
             )
@@ -443,8 +464,15 @@ class Engine:
                 self._put_policy()
                 self._put_senders()
                 self._match(told=True)
-            self._repaired = self._repaired or not self._grant_texts  # they are written anew
+            self._repaired = self._repaired or self._grant_text is None  # it is written anew
             self.store.checked()
+
+    def _written(self) -> list[Table]:
+        """The text beside the grant table, as it was last written."""
+        if self._grant_text is None:
+            return []
+        name, packed = self._grant_text
+        return [Table(name, "text", zlib.decompress(packed).decode())]
 
     def _checked(self) -> None:
         interval = self.settings.audit.check_interval.total_seconds()
@@ -463,6 +491,10 @@ class Engine:
             return []
         with self.store.exclusive():
             return self._exporting.export(self.rules(), now, at, policy=self._follow)
+
+    def exports_wanted(self) -> bool:
+        """Whether other programs read of the rights, or once did."""
+        return self._exporting.exports.wanted()
 
     def last_export(self) -> list[str]:
         """`export` before the end: commands that wait for their time are run now."""
@@ -511,11 +543,13 @@ class Engine:
             self._recording.published(self.publisher)
             self._waiting.clear()
             self._behind = False
-            shown = self._names.grants(self._ledger.grants())
-            texts = render.grant_texts(rules, shown, self.publisher.kind)
-            for table in texts:
+            # Who follows the log has put there all that is granted.
+            opened = self.publisher.held() if self._follow else dict(rules.granted().items())
+            holders = ((address, self._names(user)) for address, user in self._ledger.holders())
+            for table in render.grant_texts(opened, holders, self.publisher.kind):
                 self.publisher.put_text(table)
-            self._grant_texts = [table for table in texts if table.kind == "text"]
+                if table.kind == "text":
+                    self._grant_text = (table.name, zlib.compress(table.text.encode(), 1))
             if self._commit(self._unsettled):
                 self._unsettled = Net()
                 self._repaired = False
@@ -649,8 +683,8 @@ class Engine:
         )
 
     def has_sessions(self) -> bool:
-        """Whether any session counts as open."""
-        return self._ledger.has_sessions()
+        """Whether any session counted as open after the last step. To be asked by any thread."""
+        return self._in_session
 
     def compare_sessions(self, listed: frozenset[tuple[str, str]], at: datetime) -> None:
         """End the sessions that the mail server listed before and does not list any more.

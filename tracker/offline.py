@@ -97,9 +97,12 @@ def wanted_tables(settings: Settings) -> list[Table]:
     """Every text that the settings, the lists and the state make; nothing is written."""
     kind = table_type(settings.postfix, Postfix(settings.postfix))
     rules, grants = rules_now(settings)
+    shown = names(settings)
     return [
         *policy_texts(settings, rules, kind),
-        *render.grant_texts(rules, names(settings).grants(grants), kind),
+        *render.grant_texts(
+            dict(rules.granted().items()), ((one.address, shown(one.user)) for one in grants), kind
+        ),
         render.main_cf_snippet(settings, kind),
         render.master_cf_snippet(),
         *wanted_exports(

@@ -17,7 +17,7 @@ from pathlib import Path
 from msgspec import structs
 
 from tracker.errors import StoreError
-from tracker.records import Change, Grant
+from tracker.records import Change
 from tracker.regular import read_bytes
 from tracker.settings import Settings
 
@@ -43,12 +43,6 @@ class Names:
             return user
         digest = hmac.digest(self._key, user.encode("utf-8", "surrogatepass"), "sha256")
         return f"u-{digest.hex()[:_DIGITS]}"
-
-    def grants(self, grants: Iterable[Grant]) -> Iterator[Grant]:
-        """Grants, to be shown."""
-        if self._key is None:
-            return iter(grants)
-        return (structs.replace(one, user=self(one.user)) for one in grants)
 
     def changes(self, changes: Iterable[Change]) -> Iterator[Change]:
         """Changes, to be shown."""

@@ -8,7 +8,7 @@ before: so a change that was made while nobody was at work is told by the next s
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
 
 from tracker import config
@@ -93,7 +93,7 @@ class Recording:
                 )
                 self._tell(history, "senders", "Postfix's mynetworks", [shown or "empty"])
 
-    def seen(self, kind: str, held: Iterable[str], *, told: bool = False) -> None:
+    def seen(self, kind: str, held: Collection[str], *, told: bool = False) -> None:
         """What the grant table was found to hold, before it is brought in line. `told`: what was
         edited in it has been said."""
         with self._store.history() as history:

@@ -140,7 +140,8 @@ class MailHost(Struct, frozen=True):
     each domain that can be listed, folded to lower case. `mynetworks`: in order, whether a network
     permits or (`!`) takes out. `unlisted`: what could not be listed, a line each. `parents`: an
     access table's key `d` counts for `x.d` too (parent_domain_matches_subdomains). `auth`: port 25
-    offers SMTP AUTH. `login_maps`: the tables of smtpd_sender_login_maps.
+    offers SMTP AUTH. `login_maps`: the tables of smtpd_sender_login_maps. `files`: all
+    that this was read from.
     """
 
     myhostname: str = "localhost"
@@ -165,6 +166,7 @@ class MailHost(Struct, frozen=True):
     access_code: str = "554"
     reject_code: str = "554"
     relay_code: str = "554"
+    files: frozenset[str] = frozenset()
 
 
 class MailService(Struct, frozen=True):

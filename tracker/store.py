@@ -20,18 +20,17 @@ import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from tracker.deciding.limits import HOUR, Recent
+from tracker import kept
 from tracker.errors import DamagedError, StoreError
 from tracker.history import pruning, schema
 from tracker.history.changes import ChangeWriter
-from tracker.history.lives import NEVER_LOGGED, WINDOW_OVER, LifeWriter, Told
-from tracker.records import MANUAL_SERVICE, Change, Ended, Grant, Position, Session
+from tracker.history.lives import LifeWriter, Told
+from tracker.kept import KeptGrants, moment, row_of
+from tracker.records import Change, Ended, Grant, Position
 
 _SCHEMA = """
 CREATE TABLE grants (
@@ -54,14 +53,15 @@ _MIGRATIONS = [
     "CREATE TABLE cursors (journal TEXT PRIMARY KEY, cursor TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE memory (id INTEGER PRIMARY KEY, lines BLOB NOT NULL);",
     schema.SCHEMA,
+    kept.SCHEMA,
 ]
 """What makes a database of each version from one of the version before; version 0 is empty."""
 _WITH_HISTORY = 3
-_GRANTS = (
-    "SELECT address, user, services, first_login, last_login, until, expires, sessions FROM grants"
-)
-_VITAL = ("meta", "grants", "ended", "positions", "cursors", "memory")
+_VITAL = ("meta", "grants", "sessions", "ended", "positions", "cursors", "memory")
 """The tables without which grants cannot be known."""
+_CACHE = 16 * 1024
+"""KiB of the file that are held in memory: the paths to a grant among a million."""
+_AGREED = ("terms", "terms_of_formats", "saved_at")
 _LOCK_TIMEOUT = 60.0
 _LOCK_FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _ENDED_KEPT = 60.0
@@ -126,6 +126,7 @@ class Store:
                 self._db.execute("PRAGMA auto_vacuum=INCREMENTAL")
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.execute(f"PRAGMA cache_size=-{_CACHE}")
             self._migrate()
             self._version = self._data_version()
         except sqlite3.Error as error:
@@ -318,33 +319,22 @@ class Store:
     def _data_version(self) -> int:
         return int(self._db.execute("PRAGMA data_version").fetchone()[0])
 
+    def kept(self) -> KeptGrants:
+        """The grants, asked one by one."""
+        return KeptGrants(self._select, self._damaged)
+
     def grants(self) -> Iterator[Grant]:
         """All grants, ordered by address as text."""
-        try:
-            yield from map(_grant, self._select(f"{_GRANTS} ORDER BY address, user"))
-        except (ValueError, TypeError, OverflowError, AttributeError, OSError) as error:
-            raise self._damaged(f"a grant cannot be understood: {error}") from error
+        return self.kept().grants()
 
     def grants_of(self, address: str) -> list[Grant]:
         """The grants of one address, as they are at this moment."""
-        return [_grant(row) for row in self._select(f"{_GRANTS} WHERE address = ?", (address,))]
+        return self.kept().grants_of(address)
 
     def ended(self) -> Iterator[Ended]:
         """Logouts whose login line has not been read yet."""
-        for session, moment in self._select("SELECT session, time FROM ended"):
-            yield Ended(session, _moment(moment))
-
-    def recent(self, now: datetime) -> Iterator[Recent]:
-        """Grants that logins earned, the clock has ended, and whose last login is less than an hour
-        ago, the latest first."""
-        since = (now - HOUR).timestamp()
-        query = (
-            "SELECT user, address, last_login FROM lives WHERE ended > ? AND last_login > ? "
-            "AND how IN (?, ?) AND ' ' || services || ' ' NOT LIKE ? ORDER BY last_login DESC"
-        )
-        values = (since, since, WINDOW_OVER, NEVER_LOGGED, f"% {MANUAL_SERVICE} %")
-        for user, address, last_login in self._select(query, values):
-            yield Recent(user, address, _moment(last_login))
+        for session, time_ in self._select("SELECT session, time FROM ended"):
+            yield Ended(session, moment(time_))
 
     def positions(self, path: str) -> list[Position]:
         """Where reading stands in the files that a path named, the oldest first."""
@@ -371,7 +361,38 @@ class Store:
     def read_until(self) -> datetime | None:
         """When the log was last read to its end."""
         rows = list(self._select("SELECT value FROM meta WHERE key = 'read_until'"))
-        return _moment(rows[0][0]) if rows else None
+        return moment(rows[0][0]) if rows else None
+
+    def agreed(self, terms: tuple[int, int], now: datetime, *, follow: bool) -> bool:
+        """Whether all grants were made, or looked at, under these terms (GrantPolicy.terms), and at
+        no later moment. `follow`: for one who reads the log; to others its formats are unknown."""
+        found = dict(self._select("SELECT key, value FROM meta WHERE key IN (?, ?, ?)", _AGREED))
+        return (
+            found.get("terms") == terms[0]
+            and (not follow or found.get("terms_of_formats") == terms[1])
+            and found.get("saved_at", 0) <= now.timestamp()
+        )
+
+    def agree(self, terms: tuple[int, int], now: datetime) -> None:
+        """All grants were looked at under these terms."""
+        with self._transaction():
+            values = zip(_AGREED, (*terms, now.timestamp()), strict=True)
+            self._db.executemany("REPLACE INTO meta VALUES (?, ?)", values)
+
+    def saves(self) -> int:
+        """How often what is known of grants and of the log was saved, by whatever process."""
+        rows = list(self._select("SELECT value FROM meta WHERE key = 'saves'"))
+        return int(rows[0][0]) if rows else 0
+
+    def heard(self, now: datetime) -> bool:
+        """The log was read to its end and had nothing new, which counts as no save. False, and
+        nothing is done, where the clock was put back meanwhile."""
+        before = self.read_until()
+        if before is None or before > now:
+            return False
+        with self._transaction():
+            self._db.execute("REPLACE INTO meta VALUES ('read_until', ?)", (now.timestamp(),))
+        return True
 
     def save(
         self,
@@ -389,6 +410,8 @@ class Store:
         changes = list(changes)
         with self._transaction():
             self._write(changes, now, positions or {}, read_until)
+            self._count_save()
+            self._db.execute("REPLACE INTO meta VALUES ('saved_at', ?)", (now.timestamp(),))
             for journal, cursor in (cursors or {}).items():
                 self._db.execute("REPLACE INTO cursors VALUES (?, ?)", (journal, cursor))
             if memory is not None:
@@ -417,6 +440,7 @@ class Store:
         """Have whoever follows the log compare all tables; it is seen as a change of the state."""
         with self._transaction():
             self._db.execute("REPLACE INTO meta VALUES ('check_asked', 1)")
+            self._count_save()
 
     def check_asked(self) -> bool:
         """Whether a comparison was asked for and has not been made yet."""
@@ -426,6 +450,11 @@ class Store:
         """The comparison was made."""
         with self._transaction():
             self._db.execute("DELETE FROM meta WHERE key = 'check_asked'")
+
+    def _count_save(self) -> None:
+        self._db.execute(
+            "INSERT INTO meta VALUES ('saves', 1) ON CONFLICT DO UPDATE SET value = value + 1"
+        )
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -454,9 +483,12 @@ class Store:
         known = [one for one in changes if isinstance(one, Change)]
         last = {(one.grant.address, one.grant.user): one for one in known}
         gone = [key for key, one in last.items() if one.kind == "removed"]
-        rows = [_row(one.grant) for one in last.values() if one.kind != "removed"]
+        there = [one.grant for one in last.values() if one.kind != "removed"]
+        opened = [(one.id, grant.user, grant.address) for grant in there for one in grant.sessions]
         many("DELETE FROM grants WHERE address = ? AND user = ?", gone)
-        many("REPLACE INTO grants VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        many("REPLACE INTO grants VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(row_of, there))
+        many("DELETE FROM sessions WHERE address = ? AND user = ?", last)
+        many("REPLACE INTO sessions VALUES (?, ?, ?)", opened)
         self._forget_ended(now.timestamp())
         for path, places in positions.items():
             execute("DELETE FROM positions WHERE path = ?", (path,))
@@ -536,41 +568,3 @@ def running(directory: Path) -> int | None:
     finally:
         os.close(file)
     return None
-
-
-def _grant(row: tuple[Any, ...]) -> Grant:
-    address, user, services, first, last, until, expires, sessions = row
-    return Grant(
-        address=address,
-        user=user,
-        services=tuple(services.split(" ")),
-        first_login=_moment(first),
-        last_login=_moment(last),
-        until=_moment(until),
-        expires=_moment(expires),
-        sessions=tuple(
-            Session(name, _moment(began), *server)
-            for name, began, *server in msgspec.json.decode(sessions)
-        ),
-    )
-
-
-def _row(grant: Grant) -> tuple[str | float | bytes, ...]:
-    sessions = "[]"
-    if grant.sessions:
-        opened = [(one.id, one.started.timestamp(), one.host, one.format) for one in grant.sessions]
-        sessions = msgspec.json.encode(opened).decode()
-    return (
-        grant.address,
-        grant.user,
-        " ".join(grant.services),
-        grant.first_login.timestamp(),
-        grant.last_login.timestamp(),
-        grant.until.timestamp(),
-        grant.expires.timestamp(),
-        sessions,
-    )
-
-
-def _moment(stamp: float) -> datetime:
-    return datetime.fromtimestamp(stamp, UTC)

@@ -7,7 +7,7 @@ anything meanwhile: the state lock is held.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from tracker.deciding.ledger import Ledger
 from tracker.deciding.policy import GrantPolicy
@@ -62,15 +62,14 @@ def _tables(settings: Settings, store: Store, past: Past) -> list[str]:
     return edits.find(texts, tables, _granted(settings, store))
 
 
-def _granted(settings: Settings, store: Store) -> dict[str, int]:
+def _granted(settings: Settings, store: Store) -> Mapping[str, int]:
     """What the grant table should hold: as whoever follows the log left it, or as those do that end
     grants where nobody does."""
     policy = GrantPolicy(settings.grants, own_addresses())
     ledger = Ledger(policy, store.grants(), store.ended())
-    expiries = dict(ledger.expiries())
+    expiries = ledger.expiries()
     if store.running() is None:
-        now, unread = utc_now(), ledger.expiries_unread(store.read_until() or NEVER)
-        expiries = {address: expiries[address] for address, end in unread.items() if end > now}
+        expiries = ledger.expiries_unread(store.read_until() or NEVER, utc_now())
     return RuleSet(TrustedList(), expiries, scope=settings.grants.scope).granted()
 
 

@@ -13,8 +13,9 @@ from msgspec import structs
 
 from tests.moments import NOW, after, login, logout
 from tracker.deciding.ledger import Ledger
-from tracker.deciding.limits import Crossing, Recent, Watch
+from tracker.deciding.limits import Crossing, Watch
 from tracker.deciding.policy import GrantPolicy
+from tracker.deciding.recent import Recent
 from tracker.records import MANUAL_SERVICE, Change, Grant, Login
 from tracker.settings import Duration, GrantSettings, LimitName
 

@@ -100,19 +100,25 @@ class LedgerAndStore(Books):
         self.close()
         self.policy = GrantPolicy(under)
         self.store = Store(self.folder)
-        self.ledger = Ledger(self.policy, self.store.grants(), self.store.ended())
+        self._load()
         self.before = self.now
         self._save([*self.ledger.reconfigure(self.policy, self.now)])
+
+    def _load(self) -> None:
+        assert self.store is not None
+        kept = self.store.kept()
+        self.ledger = Ledger(self.policy, ended=self.store.ended(), kept=kept)
 
     def _save(self, changes: list[Change | Ended]) -> None:
         assert self.store is not None
         self.store.save([*changes, *self.ledger.expire(self.now)], self.now)
+        self.ledger.saved()
 
     def read(self, event: Event, *, killed: bool) -> None:
         if killed:
             assert self.store is not None
             self.ledger.apply(event, self.now)
-            self.ledger = Ledger(self.policy, self.store.grants(), self.store.ended())
+            self._load()
         self._save([*self.ledger.apply(event, self.now)])
 
     def step(self) -> None:

@@ -160,7 +160,7 @@ def test_a_table_that_somebody_holds_locked_is_an_error_and_not_rebuilt(
         raise PostfixTimeoutError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(lmdb.postfix, "read", hang)
+        patch.setattr(lmdb.postfix, "entries", hang)
         with pytest.raises(PostfixTimeoutError):
             lmdb.another().match({})
     assert (lmdb.folder / "pop_before_smtp.lmdb").stat().st_ino == inode

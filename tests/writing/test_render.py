@@ -83,7 +83,7 @@ def tables(kind: GrantTableType) -> list[Table]:
     made, ledger = rules()
     return [
         render.trusted_table(made.trusted, Path("/etc/popgate/trusted.txt")),
-        *render.grant_texts(made, ledger.grants(), kind),
+        *render.grant_texts(made.granted(), ledger.holders(), kind),
         *(render.access_text(table, kind) for table in made.senders.tables.values()),
         render.main_cf_snippet(Settings(), kind),
         render.master_cf_snippet(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,8 @@ import click
 from tracker.cli.common import config_option, finish, log_to_stderr, quiet_option, settings_of
 
 if TYPE_CHECKING:
-    from tracker.settings import PostfixSettings, TableSettings
+    from tracker.settings import PostfixSettings, Settings, TableSettings
+    from tracker.store import Store
 
 
 @click.command()
@@ -42,28 +44,47 @@ def once(config_file: Path, quiet: bool) -> None:
     """Read what is new in the log, expire, publish, commit, and end: for cron.
 
     Where another popgate is at work already, be it `once` or `run`, the work is its own, and this
-    one ends at once with exit code 0.
+    one ends at once with exit code 0. With --quiet it looks first whether anything changed.
     """
-    from tracker.engine import Engine
-    from tracker.errors import ConfigError, ReadingError
-    from tracker.host import open_many_files
-    from tracker.resolver import Resolver
+    from tracker import unchanged
+    from tracker.errors import ConfigError
+    from tracker.store import Store
 
+    began = datetime.now(UTC)
     log_to_stderr(quiet)
     settings = settings_of(config_file)
     if any(str(path) == "-" for path in settings.log.files):
         text = 'log.files = ["-"]: standard input has no end to wait for: popgate run reads it'
         raise ConfigError([f"{config_file}: {text}"])
-    open_many_files()
-    resolver = Resolver(settings.trusted, settings.state.directory)
-    engine = Engine(settings, follow=True, resolver=resolver)
+    store = Store(settings.state.directory)
     try:
-        other = engine.store.claim()
+        other = store.claim()
         if other is not None:
             if not quiet:
                 said = f"popgate: another popgate (pid {other}) is at work; nothing done"
                 click.echo(said, err=True)
             return
+        # Who asks by hand wants to be told of what stands as it stood, too.
+        if quiet and unchanged.holds(config_file, settings, store, began):
+            return
+        _once(config_file, settings, store, began)
+    finally:
+        store.close()
+
+
+def _once(config_file: Path, settings: Settings, store: Store, began: datetime) -> None:
+    """All of it, with everything that this needs. `store`: holds the claim to follow the log."""
+    from tracker import unchanged
+    from tracker.engine import Engine
+    from tracker.errors import ReadingError
+    from tracker.host import open_many_files
+    from tracker.resolver import Resolver
+
+    open_many_files()
+    resolver = Resolver(settings.trusted, settings.state.directory)
+    engine = Engine(settings, follow=True, resolver=resolver)
+    try:
+        engine.store.take_over(store)
         engine.start()
         while engine.step():
             pass
@@ -71,6 +92,7 @@ def once(config_file: Path, quiet: bool) -> None:
         finish(engine)
         if troubles := engine.troubles():
             raise ReadingError("\n".join(troubles))
+        unchanged.leave(config_file, engine, began)
     finally:
         engine.close()
 

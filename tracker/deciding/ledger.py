@@ -11,17 +11,20 @@ outlive `now` by more than its window, or an open session by more than `max_sess
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from msgspec import structs
 
-from tracker.deciding.limits import Limits, Recent, Watch, beyond
+from tracker.deciding.book import Book, Kept, Key
+from tracker.deciding.expiries import Expiries
+from tracker.deciding.limits import Limits, Watch, beyond
 from tracker.deciding.policy import GrantPolicy
+from tracker.deciding.recent import Recent
 from tracker.records import (
     MANUAL_SERVICE,
+    NEVER,
     Change,
     Ended,
     Event,
@@ -35,11 +38,7 @@ from tracker.records import (
 _ORPHAN_AGE = timedelta(minutes=1)
 """How far a logout line may stand before the login line of its session."""
 
-_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-
 _OVER = "window over"
-
-_Key = tuple[str, str]
 
 
 class Ledger:
@@ -52,35 +51,44 @@ class Ledger:
         ended: Iterable[Ended] = (),
         recent: Iterable[Recent] = (),
         watch: Watch | None = None,
+        *,
+        kept: Kept | None = None,
     ) -> None:
-        """`recent`: grants that were over in the last hour. `watch`: what is told of limits."""
+        """`recent`: grants that were over in the last hour. `watch`: what is told of limits.
+        `kept`: grants and what was recent as they were last saved, in place of the first and the
+        third; whoever gives it says when more is saved (`saved`)."""
         self._policy = policy
-        self._limits = Limits(policy, recent, watch)
-        self._by_address: dict[str, dict[str, Grant]] = {}
-        self._open: dict[str, _Key] = {}
-        self._open_of: dict[str, set[str]] = {}
+        count, given = kept.count() if kept else (0, 0)
+        self._book = Book(kept, count)
+        self._limits = Limits(policy, recent, watch, kept=kept, earned=count - given)
         self._await({one.session: one.time for one in ended})
-        self._past = _NEVER
-        self._heap: list[tuple[datetime, str, str]] = []
-        self._count = 0
+        self._past = NEVER
         for grant in grants:
             self._put(grant)
 
+    def saved(self) -> None:
+        """All changes so far are saved: what is kept knows of them."""
+        self._book.saved()
+        self._limits.saved()
+
     def __len__(self) -> int:
-        return self._count
+        return len(self._book)
 
     def has_sessions(self) -> bool:
         """Whether any session counts as open."""
-        return bool(self._open)
+        return self._book.has_sessions()
 
     def grants(self) -> Iterator[Grant]:
         """Every grant, in no order."""
-        for users in self._by_address.values():
-            yield from users.values()
+        return self._book.grants()
+
+    def holders(self) -> Iterator[tuple[str, str]]:
+        """Address and user of every grant, those of an address together."""
+        return self._book.holders()
 
     def of(self, address: str) -> list[Grant]:
         """The grants of one address."""
-        return list(self._by_address.get(address, {}).values())
+        return list(self._book.of(address).values())
 
     def apply(self, event: Event, now: datetime) -> list[Change | Ended]:
         """What the event changes. An event from the future counts as of now."""
@@ -90,12 +98,12 @@ class Ledger:
             return []
         time = min(event.time, now)
         if isinstance(event, Restart):
-            return [*self._end_all(list(self._open), event, time)]
+            return [*self._end_all(self._book.sessions(), event, time)]
         if isinstance(event, Logout):
             if event.session:
                 return [self._logout(event.session, time)]
             # It is one of the user's sessions that ended, and nobody knows which.
-            return [*self._end_all(self._open_of.get(event.user or "?", ()), event, time)]
+            return [*self._end_all(self._book.sessions(event.user or "?"), event, time)]
         return []
 
     def _login(self, login: Login, time: datetime, now: datetime) -> list[Change | Ended]:
@@ -104,18 +112,18 @@ class Ledger:
         changes: list[Change | Ended] = []
         user, service = login.user or "?", login.service or "?"
         address = self._policy.subject(login.address)
-        old = self._by_address.get(address, {}).get(user)
+        old = self._book.of(address).get(user)
         sessions = old.sessions if old else ()
         until = time + self._policy.window
         if login.session and self._policy.while_connected:
             ended = self._ended.pop(login.session, None)
             if ended is not None and ended + _ORPHAN_AGE > now:
                 until = max(until, ended + self._policy.window)
-            elif self._open.get(login.session) != (address, user):
-                if login.session in self._open:
+            elif (opened_by := self._book.session(login.session)) != (address, user):
+                if opened_by is not None:
                     # Ids are unique but where a proxy makes them up: when the other session ended
                     # is not known, so no window begins there.
-                    changes.append(self._end(login.session, None, now))
+                    changes.append(self._end(login.session, opened_by, None, now))
                 opened = Session(login.session, time, login.host, login.format)
                 sessions = (*sessions, opened)
         services: tuple[str, ...] = old.services if old else (service,)
@@ -135,18 +143,18 @@ class Ledger:
 
     def _room(self, grant: Grant, now: datetime, changes: list[Change | Ended]) -> bool:
         """Whether the limits let a new grant in. Where one does not, what is over makes room."""
-        reached = self._limits.reached(grant, self._beside(grant))
+        reached = self._limits.reached(grant, self._beside(grant), now)
         if reached:
             changes += self._end_over(now)
-            reached = self._limits.reached(grant, self._beside(grant))
+            reached = self._limits.reached(grant, self._beside(grant), now)
         return self._limits.admits(grant, reached, now)
 
     def _beside(self, grant: Grant) -> Iterable[Grant]:
-        return self._by_address.get(grant.address, {}).values()
+        return self._book.of(grant.address).values()
 
     def _logout(self, session: str, time: datetime) -> Change | Ended:
-        if session in self._open:
-            return self._end(session, time + self._policy.window, time)
+        if (key := self._book.session(session)) is not None:
+            return self._end(session, key, time + self._policy.window, time)
         self._ended[session] = time
         self._orphans.append((time, session))
         return Ended(session, time)
@@ -158,12 +166,14 @@ class Ledger:
 
     def _end_all(self, sessions: Iterable[str], event: Event, time: datetime) -> Iterator[Change]:
         """Close those of the sessions that the event's server told of before."""
-        for session in list(sessions):
-            address, user = self._open[session]
-            grant = self._by_address[address][user]
+        for session in sessions:
+            key = self._book.session(session)
+            if key is None:
+                continue
+            grant = self._book.of(key[0])[key[1]]
             began = next(one for one in grant.sessions if one.id == session)
             if (began.host, began.format) == (event.host, event.format) and began.started <= time:
-                yield self._end(session, time + self._policy.window, time)
+                yield self._end(session, key, time + self._policy.window, time)
 
     def gone(
         self, keys: Iterable[tuple[str, str]], host: str, last_seen: datetime, now: datetime
@@ -173,19 +183,18 @@ class Ledger:
         changes: list[Change] = []
         for user, host_address in keys:
             address = self._policy.subject(host_address)
-            grant = self._by_address.get(address, {}).get(user)
+            grant = self._book.of(address).get(user)
             changes += [
-                self._end(one.id, last_seen + self._policy.window, now)
+                self._end(one.id, (address, user), last_seen + self._policy.window, now)
                 for one in (grant.sessions if grant else ())
                 if one.started <= last_seen
                 and (one.host is None or one.host.partition(".")[0] == host)
             ]
         return changes
 
-    def _end(self, session: str, until: datetime | None, now: datetime) -> Change:
-        """Close an open session; the window it leaves behind ends at `until`."""
-        address, user = self._open[session]
-        old = self._by_address[address][user]
+    def _end(self, session: str, key: Key, until: datetime | None, now: datetime) -> Change:
+        """Close an open session of that grant; the window it leaves behind ends at `until`."""
+        old = self._book.of(key[0])[key[1]]
         left = tuple([one for one in old.sessions if one.id != session])
         last = max(old.until, until) if until else old.until
         left, expires = self._lasting(left, last, now)
@@ -211,7 +220,7 @@ class Ledger:
 
     def allow(self, address: str, user: str, now: datetime, length: timedelta) -> Change:
         """Grant by an admin's word: no rule of who earns a grant is asked."""
-        old = self._by_address.get(address, {}).get(user)
+        old = self._book.of(address).get(user)
         grant = self._bounded(
             Grant(
                 address=address,
@@ -230,11 +239,10 @@ class Ledger:
 
     def revoke(self, address: str | None = None, user: str | None = None) -> list[Change]:
         """End all grants of an address, of a user, or of that user at that address, at once."""
-        ended = [
-            grant
-            for grant in (self.grants() if address is None else self.of(address))
-            if user is None or grant.user == user
-        ]
+        if address is None:
+            ended = list(self.grants() if user is None else self._book.users_grants(user))
+        else:
+            ended = [one for one in self.of(address) if user is None or one.user == user]
         return [self._drop(grant, "revoked by an admin") for grant in ended]
 
     def expire(self, now: datetime, most: int | None = None) -> list[Change]:
@@ -251,23 +259,19 @@ class Ledger:
         return changes
 
     def is_over(self, now: datetime) -> bool:
-        """Whether `expire` has left some."""
-        return bool(self._heap) and self._heap[0][0] <= now
+        """Whether `expire` has left some. To be asked when its changes are saved."""
+        due = self._book.next_expiry()
+        return due is not None and due <= now
 
     def _end_over(self, now: datetime, most: int | None = None) -> list[Change]:
         self._past = now
-        changes: list[Change] = []
-        while self._heap and self._heap[0][0] <= now and (most is None or len(changes) < most):
-            expires, address, user = heapq.heappop(self._heap)
-            grant = self._by_address.get(address, {}).get(user)
-            if grant is not None and grant.expires == expires:
-                changes.append(self._drop(grant, _OVER))
+        changes = [self._drop(grant, _OVER) for grant in self._book.over(now, most)]
         self._limits.forget(now)
         return changes
 
     def next_expiry(self) -> datetime | None:
         """When `expire` may next have something to do."""
-        return self._heap[0][0] if self._heap else None
+        return self._book.next_expiry()
 
     def reconfigure(
         self, policy: GrantPolicy, now: datetime, why_shrunk: str = "settings changed"
@@ -283,7 +287,7 @@ class Ledger:
         early = [Ended(session, now) for session, time in self._ended.items() if time > now]
         self._await({**self._ended, **{one.session: one.time for one in early}})
         changes: list[Change | Ended] = [*early]
-        for grant in list(self.grants()):
+        for grant in self.grants():
             by_hand = MANUAL_SERVICE in grant.services
             why = self._no_longer(grant)
             if why and not by_hand:
@@ -298,7 +302,8 @@ class Ledger:
             if shrunk != grant:
                 self._put(shrunk)
                 changes.append(Change("renewed", shrunk, why_shrunk))
-        return changes + [self._drop(*one) for one in beyond(policy, self.grants(), now)]
+        over = beyond(policy, self.grants(), len(self), now)
+        return changes + [self._drop(*one) for one in over]
 
     def _no_longer(self, grant: Grant) -> str | None:
         host = grant.address.split("/")[0]
@@ -313,90 +318,29 @@ class Ledger:
     def expiry(self, address: str) -> datetime | None:
         """When the last grant of an address ends; None when it has none, or was over the last time
         that `expire` was called."""
-        users = self._by_address.get(address)
-        last = max([one.expires for one in users.values()]) if users else _NEVER
-        return last if last > self._past else None
+        return self.expiries().get(address)
 
     def expiries(self) -> Mapping[str, datetime]:
-        """For each address with a grant, when the last one ends: a view, not a copy."""
-        return _Expiries(self)
+        """For each address with a grant, when the last one ends, but for those that were over the
+        last time that `expire` was called: a view, not a copy."""
+        return Expiries(self._book, None, self._past)
 
-    def expiries_unread(self, read_until: datetime) -> dict[str, datetime]:
+    def expiries_unread(
+        self, read_until: datetime, now: datetime | None = None
+    ) -> Mapping[str, datetime]:
         """The same for when nobody has read the log since `read_until`: nothing is known of the
-        sessions from then on, so an open one counts as ended there."""
-        bound = self.unread(read_until)
-        return {
-            address: max(ends(grant, bound) for grant in users.values())
-            for address, users in self._by_address.items()
-        }
+        sessions from then on, so an open one counts as ended there. With `now`: of those addresses
+        alone that are not over so, and for each the end that was known."""
+        return Expiries(self._book, self.unread(read_until), now)
 
     def unread(self, read_until: datetime) -> datetime:
         """How long a session then counts whose end may have been logged and not been read."""
         return read_until + self._policy.window
 
-    def addresses(self) -> Iterator[str]:
-        """Every address that has a grant."""
-        return iter(self._by_address)
-
     def _put(self, grant: Grant) -> None:
-        users = self._by_address.setdefault(grant.address, {})
-        old = users.get(grant.user)
-        self._count += old is None
-        users[grant.user] = grant
-        self._limits.put(old, grant)
-        self._close(old)
-        for session in grant.sessions:
-            self._open[session.id] = (grant.address, grant.user)
-            self._open_of.setdefault(grant.user, set()).add(session.id)
-        if old is None or old.expires != grant.expires:
-            heapq.heappush(self._heap, (grant.expires, grant.address, grant.user))
-            if len(self._heap) > 2 * self._count + 1024:
-                self._heap = [(one.expires, one.address, one.user) for one in self.grants()]
-                heapq.heapify(self._heap)
+        self._limits.put(self._book.put(grant), grant)
 
     def _drop(self, grant: Grant, why: str) -> Change:
-        users = self._by_address[grant.address]
-        del users[grant.user]
-        if not users:
-            del self._by_address[grant.address]
-        self._count -= 1
+        self._book.drop(grant)
         self._limits.drop(grant, over=why == _OVER)
-        self._close(grant)
         return Change("removed", grant, why)
-
-    def _close(self, grant: Grant | None) -> None:
-        """Take a grant's sessions out of the indexes."""
-        if grant is None or not grant.sessions:
-            return
-        of_user = self._open_of[grant.user]
-        for session in grant.sessions:
-            self._open.pop(session.id, None)
-            of_user.discard(session.id)
-        if not of_user:
-            del self._open_of[grant.user]
-
-
-def ends(grant: Grant, unread: datetime | None) -> datetime:
-    """When a grant ends. `unread`: nothing is known of sessions, so they count until then."""
-    if unread is None or not grant.sessions:
-        return grant.expires
-    return min(grant.expires, max(grant.until, unread))
-
-
-class _Expiries(Mapping[str, datetime]):
-    """A ledger, seen as a mapping from address to the end of its last grant."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-
-    def __getitem__(self, address: str) -> datetime:
-        expires = self._ledger.expiry(address)
-        if expires is None:
-            raise KeyError(address)
-        return expires
-
-    def __iter__(self) -> Iterator[str]:
-        return self._ledger.addresses()
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self._ledger.addresses())

@@ -9,27 +9,23 @@ refused. The logins of users whom the log does not name count for no user.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from heapq import heappop, heappush
 from itertools import islice
 
 from msgspec import Struct
 
+from tracker.deciding.book import Kept
 from tracker.deciding.policy import GrantPolicy
+from tracker.deciding.recent import HOUR, Recent
 from tracker.records import MANUAL_SERVICE, Grant
 from tracker.settings import LimitName
 
-HOUR = timedelta(hours=1)
+_ENOUGH = 10_000
+"""Addresses of a user that are asked for at most."""
+_LONG_AGO = datetime(1971, 1, 1, tzinfo=UTC)
 NAMELESS = "?"
 """The user of a login whose line names none."""
-
-
-class Recent(Struct, frozen=True):
-    """A grant whose window is over, and whose last login counts for an hour."""
-
-    user: str
-    address: str
-    last_login: datetime
 
 
 class Crossing(Struct, frozen=True):
@@ -74,42 +70,82 @@ class Limits:
     """What the limits count, kept beside the grants."""
 
     def __init__(
-        self, policy: GrantPolicy, recent: Iterable[Recent] = (), watch: Watch | None = None
+        self,
+        policy: GrantPolicy,
+        recent: Iterable[Recent] = (),
+        watch: Watch | None = None,
+        *,
+        kept: Kept | None = None,
+        earned: int = 0,
     ) -> None:
+        """`kept`: the grants, and what is over, as they were last saved; `earned`: how many of
+        those logins earned."""
         self.policy = policy
         self._watch = watch or Watch()
-        self._earned = 0
+        self._kept = kept
+        self._earned = earned
         self._of_user: dict[str, dict[str, datetime | None]] = {}
+        self._gone: dict[str, list[tuple[Grant, bool]]] = {}
         self._over: list[tuple[datetime, str, str]] = []
+        self._now = _LONG_AGO
         for one in recent:
             self._remember(one)
 
     def put(self, old: Grant | None, grant: Grant) -> None:
         """A grant came, or changed."""
-        if old is not None and by_hand(old) == by_hand(grant):
+        before, after = old is not None and not by_hand(old), not by_hand(grant)
+        self._earned += after - before
+        if before == after or grant.user == NAMELESS:
             return
-        if old is not None and not by_hand(old):
-            self._earned -= 1
-            self._take(old)
-        if not by_hand(grant):
-            self._earned += 1
-            if grant.user != NAMELESS:
-                self._of_user.setdefault(grant.user, {})[grant.address] = None
+        self._know(grant.user)
+        if after:
+            self._of_user.setdefault(grant.user, {})[grant.address] = None
+        else:
+            self._take(grant)
 
     def drop(self, grant: Grant, *, over: bool) -> None:
         """A grant went. `over`: its window is, so that its login counts for the rest of an hour."""
         if by_hand(grant):
             return
         self._earned -= 1
+        if self._kept is not None and grant.user not in self._of_user:
+            self._gone.setdefault(grant.user, []).append((grant, over))
+            return
         self._take(grant)
         if over:
             self._remember(Recent(grant.user, grant.address, grant.last_login))
 
+    def saved(self) -> None:
+        """All that happened so far is kept now."""
+        if self._kept is not None:
+            self._of_user.clear()
+            self._gone.clear()
+            self._over.clear()
+
+    def _know(self, user: str) -> None:
+        """Have the addresses of a user at hand: None where a grant is in force, else the last login
+        there."""
+        if self._kept is None or user in self._of_user:
+            return
+        addresses = self._of_user[user] = {}
+        for recent in self._kept.recent(user, self._now - HOUR, _ENOUGH):
+            self._remember(recent)
+        for grant in self._kept.users_grants(user, _ENOUGH):
+            if not by_hand(grant):
+                addresses[grant.address] = None
+        for grant, over in self._gone.pop(user, ()):
+            self._take(grant)
+            if over:
+                self._remember(Recent(user, grant.address, grant.last_login))
+
     def _take(self, grant: Grant) -> None:
-        addresses = self._of_user.get(grant.user, {})
-        addresses.pop(grant.address, None)
-        if not addresses:
-            self._of_user.pop(grant.user, None)
+        self._of_user.get(grant.user, {}).pop(grant.address, None)
+        self._forget_user(grant.user)
+
+    def _forget_user(self, user: str) -> None:
+        """Where all is kept here, who has no address any more is nobody."""
+        if self._kept is None and not self._of_user.get(user, True):
+            del self._of_user[user]
 
     def _remember(self, one: Recent) -> None:
         addresses = self._of_user.get(one.user, {})
@@ -127,11 +163,10 @@ class Limits:
             addresses = self._of_user.get(user, {})
             if addresses.get(address) == last_login:
                 del addresses[address]
-                if not addresses:
-                    del self._of_user[user]
+                self._forget_user(user)
         self._watch.forget(now)
 
-    def reached(self, grant: Grant, beside: Iterable[Grant]) -> list[LimitName]:
+    def reached(self, grant: Grant, beside: Iterable[Grant], now: datetime) -> list[LimitName]:
         """The limits that a new grant would exceed. `beside`: the others of its address."""
         policy = self.policy
         found: list[LimitName] = []
@@ -142,9 +177,13 @@ class Limits:
         if most and sum(1 for _ in islice(earned, most)) >= most:
             found.append("max_users_per_address")
         most = policy.max_grants_per_user
-        addresses = self._of_user.get(grant.user, {})
-        if most and len(addresses) - (grant.address in addresses) >= most:
-            found.append("max_grants_per_user")
+        if most and grant.user != NAMELESS:
+            self._now = now
+            self._know(grant.user)
+            self.forget(now)
+            addresses = self._of_user.get(grant.user, {})
+            if len(addresses) - (grant.address in addresses) >= most:
+                found.append("max_grants_per_user")
         return found
 
     def admits(self, grant: Grant, reached: Iterable[LimitName], now: datetime) -> bool:
@@ -165,18 +204,18 @@ def by_hand(grant: Grant) -> bool:
 
 
 def beyond(
-    policy: GrantPolicy, grants: Iterable[Grant], now: datetime
+    policy: GrantPolicy, grants: Iterable[Grant], count: int, now: datetime
 ) -> Iterator[tuple[Grant, str]]:
     """Those in force that are more than the limits that refuse, and why: the youngest, whatever
-    order they come in."""
-    earned = [one for one in grants if not by_hand(one) and one.expires > now]
+    order they come in. `count`: how many grants there are."""
     watched = [
         limit
         for limit in ("max_users_per_address", "max_grants_per_user")
         if policy.refuses(limit) and getattr(policy, limit)
     ]
-    if not watched and len(earned) <= policy.max_grants:
+    if not watched and count <= policy.max_grants:
         return
+    earned = [one for one in grants if not by_hand(one) and one.expires > now]
     kept = 0
     users: dict[str, int] = {}
     addresses: dict[str, int] = {}

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import re
 import socket
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from functools import lru_cache
 
+from tracker import __version__
 from tracker.addresses import network, subject
 from tracker.deciding.kinds import KINDS, NOBODY
 from tracker.records import Login
@@ -29,7 +31,14 @@ class GrantPolicy:
     ) -> None:
         """`own`: the host's own addresses, which `refuse = ["own"]` means. `forgeable`: log formats
         whose logins anyone could have made up and that the admin does not accept, and why."""
+        own = sorted(own)
         self._forgeable = dict(forgeable or {})
+        self.terms = (
+            _number(__version__, settings, own),
+            _number(sorted(self._forgeable.items())),
+        )
+        """Numbers that are others where this policy may decide otherwise: on what everybody knows
+        of it, and on what only those know who read the log."""
         self.window: timedelta = settings.window
         self.max_session: timedelta = settings.max_session
         self.while_connected = settings.while_connected
@@ -95,6 +104,11 @@ class GrantPolicy:
     def subject(self, address: str) -> str:
         """What a grant for that address is written for: itself, or its IPv6 network."""
         return subject(address, self._prefix)
+
+
+def _number(*facts: object) -> int:
+    digest = hashlib.blake2b(repr(facts).encode("utf-8", "surrogatepass"), digest_size=6).digest()
+    return int.from_bytes(digest, "big")
 
 
 def _packed(address: str) -> bytes:

@@ -21,7 +21,7 @@ join client and sender, and Postfix asks the policy service, which answers by `g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Literal
@@ -31,7 +31,7 @@ from msgspec import Struct
 from tracker.addresses import canonical, subject
 from tracker.deciding import replies
 from tracker.deciding.access import SKIP_LISTS, WARN_LOCAL, SenderPolicy
-from tracker.deciding.ledger import ends
+from tracker.deciding.expiries import Expiries, ends
 from tracker.deciding.lists import holds
 from tracker.deciding.owners import Owners
 from tracker.deciding.senders import fold, lookups
@@ -94,22 +94,53 @@ class RuleSet:
             ((end, one) for end, one in found if end > at), key=lambda pair: pair[0], reverse=True
         )
 
-    def granted(self, only: Iterable[str] | None = None) -> dict[str, int]:
-        """The entries of the grant table: address to expiry, in whole seconds since 1970.
+    def granted(self, only: Iterable[str] | None = None) -> Mapping[str, int]:
+        """The entries of the grant table: address to expiry, in whole seconds since 1970. Worked
+        out anew each time that it is looked at: go through `items` once.
 
         An address that the trusted list or mynetworks lets relay anyway stands here too: Postfix
         takes up a change of those only with a reload, which may come late or, where popgate is not
         root, be left to the admin; the grant must hold meanwhile. `only`: of these addresses alone.
         With the scope "address" there is none: no address as such may relay.
         """
-        found: dict[str, int] = {}
         if self.scope == "address":
-            return found
-        for address in self._expiries if only is None else only:
-            expires = self._expiries.get(address)
-            if expires is not None:
-                found[address] = int(expires.timestamp())
-        return found
+            return {}
+        if only is None:
+            return Granted(self._expiries)
+        ends = ((address, self._expiries.get(address)) for address in only)
+        return {address: int(end.timestamp()) for address, end in ends if end is not None}
+
+
+class Granted(Mapping[str, int]):
+    """Expiries in whole seconds since 1970: a view, since a million of them are no small copy."""
+
+    def __init__(self, expiries: Mapping[str, datetime]) -> None:
+        self._expiries = expiries
+
+    def __getitem__(self, address: str) -> int:
+        return int(self._expiries[address].timestamp())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._expiries)
+
+    def __len__(self) -> int:
+        return len(self._expiries)
+
+    def items(self) -> GrantedItems:
+        return GrantedItems(self, self._expiries)
+
+
+class GrantedItems(ItemsView[str, int]):
+    """Its entries, in one pass."""
+
+    def __init__(self, granted: Granted, expiries: Mapping[str, datetime]) -> None:
+        super().__init__(granted)
+        self._expiries = expiries
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        if isinstance(self._expiries, Expiries):
+            return ((address, int(end)) for address, end in self._expiries.seconds())
+        return ((address, int(end.timestamp())) for address, end in self._expiries.items())
 
 
 class Found(Struct, frozen=True):

@@ -26,7 +26,7 @@ from tracker.history.records import (
 from tracker.history.schema import LIVES, holding_keys, key_range
 from tracker.records import Origin
 
-_VERSION = 3
+_VERSION = 4
 
 
 class Past:

@@ -8,7 +8,7 @@ Lists are read as match_list(3) does: files are opened, `!` takes out, the first
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tracker.addresses import IPNetwork, canonical, network
@@ -44,11 +44,29 @@ _PARAMETERS = (
     "inet_interfaces",
     "proxy_interfaces",
     "smtpd_sender_login_maps",
+    "config_directory",
 )
-_LISTABLE = frozenset({"hash", "btree", "dbm", "sdbm", "cdb", "lmdb", "texthash", "inline"})
-"""Table types whose keys `postmap -s` lists (DATABASE_README)."""
+_LISTABLE: Mapping[str, Sequence[str]] = {
+    "hash": [".db"],
+    "btree": [".db"],
+    "dbm": [".dir", ".pag"],
+    "sdbm": [".dir", ".pag"],
+    "cdb": [".cdb"],
+    "lmdb": [".lmdb"],
+    "texthash": [""],
+    "inline": [],
+}
+"""Table types whose keys `postmap -s` lists (DATABASE_README), and how their files' names end."""
 _DEEPEST = 8
 """Files within files that are opened before it is taken for a circle."""
+
+
+class _Read:
+    """Which files were read, and what could not be."""
+
+    def __init__(self) -> None:
+        self.files: set[str] = set()
+        self.unlisted: list[str] = []
 
 
 def ask(postfix: Postfix, interfaces: Iterable[str]) -> MailHost:
@@ -57,9 +75,11 @@ def ask(postfix: Postfix, interfaces: Iterable[str]) -> MailHost:
     Raises PostfixError when postconf cannot be run.
     """
     values = postfix.parameters(_PARAMETERS)
-    unlisted: list[str] = []
+    read = _Read()
+    folder = values["config_directory"]
+    read.files |= {f"{folder}/main.cf", f"{folder}/master.cf"}
     patterns = {
-        name: list(_patterns(postfix, name, values[name], unlisted))
+        name: list(_patterns(postfix, name, values[name], read))
         for name in (*DOMAIN_PARAMETERS, "mynetworks")
     }
     parents = values["parent_domain_matches_subdomains"].replace(",", " ").split()
@@ -72,9 +92,9 @@ def ask(postfix: Postfix, interfaces: Iterable[str]) -> MailHost:
         myorigin=values["myorigin"],
         domains={name: _names(patterns[name]) for name in DOMAIN_PARAMETERS},
         relay_subdomains="relay_domains" in parents,
-        mynetworks=tuple(_networks(patterns["mynetworks"], unlisted)),
+        mynetworks=tuple(_networks(patterns["mynetworks"], read.unlisted)),
         own=frozenset(filter(None, map(canonical, own))),
-        unlisted=tuple(unlisted),
+        unlisted=tuple(read.unlisted),
         delimiters=values["recipient_delimiter"],
         parents="smtpd_access_maps" in parents,
         smtputf8=values["smtputf8_enable"] == "yes",
@@ -89,21 +109,22 @@ def ask(postfix: Postfix, interfaces: Iterable[str]) -> MailHost:
         access_code=values["access_map_reject_code"],
         reject_code=values["reject_code"],
         relay_code=values["relay_domains_reject_code"],
+        files=frozenset(read.files),
     )
 
 
 def _patterns(
-    postfix: Postfix, name: str, text: str, unlisted: list[str], depth: int = 0
+    postfix: Postfix, name: str, text: str, read: _Read, depth: int = 0
 ) -> Iterator[tuple[str, bool]]:
     """The patterns of a list, files and tables opened, each with whether it is for or against."""
     for word in split(text):
         pattern = word.lstrip("!")
         wanted = (len(word) - len(pattern)) % 2 == 0
         if pattern.startswith("/"):
-            for inner, inner_wanted in _file(postfix, name, pattern, unlisted, depth):
+            for inner, inner_wanted in _file(postfix, name, pattern, read, depth):
                 yield inner, inner_wanted == wanted
         elif _is_table(pattern):
-            for key in _keys(postfix, name, pattern, unlisted):
+            for key in _keys(postfix, name, pattern, read):
                 yield key, wanted
         else:
             yield pattern, wanted
@@ -123,19 +144,20 @@ def split(text: str) -> Iterator[str]:
 
 
 def _file(
-    postfix: Postfix, name: str, path: str, unlisted: list[str], depth: int
+    postfix: Postfix, name: str, path: str, read: _Read, depth: int
 ) -> Iterator[tuple[str, bool]]:
+    read.files.add(path)
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        unlisted.append(f"{name}: {path}: {error}")
+        read.unlisted.append(f"{name}: {path}: {error}")
         return
     if depth == _DEEPEST:
-        unlisted.append(f"{name}: {path}: files name each other in a circle")
+        read.unlisted.append(f"{name}: {path}: files name each other in a circle")
         return
     for line in lines:
         if not line.lstrip().startswith("#"):
-            yield from _patterns(postfix, name, line, unlisted, depth + 1)
+            yield from _patterns(postfix, name, line, read, depth + 1)
 
 
 def _is_table(pattern: str) -> bool:
@@ -144,16 +166,17 @@ def _is_table(pattern: str) -> bool:
     return bool(colon) and not pattern.startswith("[") and kind.isalpha() and len(kind) > 2
 
 
-def _keys(postfix: Postfix, name: str, table: str, unlisted: list[str]) -> list[str]:
+def _keys(postfix: Postfix, name: str, table: str, read: _Read) -> list[str]:
     plain = table.removeprefix("proxy:")
-    kind = plain.partition(":")[0]
+    kind, _, path = plain.partition(":")
     if kind not in _LISTABLE:
-        unlisted.append(f"{name}: {table}: tables of type {kind} cannot be listed")
+        read.unlisted.append(f"{name}: {table}: tables of type {kind} cannot be listed")
         return []
+    read.files |= {path + end for end in _LISTABLE[kind]}
     try:
         return list(postfix.read(plain))
     except PostfixError as error:
-        unlisted.append(f"{name}: {error}")
+        read.unlisted.append(f"{name}: {error}")
         return []
 
 

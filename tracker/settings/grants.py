@@ -70,8 +70,8 @@ class GrantSettings(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             ge=1,
             le=10_000_000,
-            description="Grants at most, about 1 KB of memory each. Beyond it no new grant is "
-            "made; those that are there go on and are renewed.",
+            description="Grants at most, about 200 bytes of memory each, and 1 KB with the scope "
+            "address. Beyond it no new grant is made; those that are there go on and are renewed.",
         ),
     ] = 1_000_000
     max_users_per_address: Annotated[

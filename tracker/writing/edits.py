@@ -93,24 +93,16 @@ class Edits:
         found = self._read(GRANT_FILES["lmdb"]) if self._kind == "lmdb" else self._read_cidr()
         if isinstance(found, str):
             return [f"{name}: {found}"]
-        return _named(
-            name,
-            [
-                *(
-                    f"has {_entry(key, found[key])}, which has no grant"
-                    for key in sorted(found.keys() - granted.keys())
-                ),
-                *(
-                    f"lacks {key}, which has a grant"
-                    for key in sorted(granted.keys() - found.keys())
-                ),
-                *(
-                    f"has {_entry(key, found[key])} in place of '{granted[key]}'"
-                    for key in sorted(found.keys() & granted.keys())
-                    if not _waits(found[key], granted[key])
-                ),
-            ],
-        )
+        lacking: list[str] = []
+        other: list[str] = []
+        for key, end in granted.items():
+            value = found.pop(key, None)
+            if value is None:
+                lacking.append(f"lacks {key}, which has a grant")
+            elif not _waits(value, end):
+                other.append(f"has {_entry(key, value)} in place of '{end}'")
+        foreign = [f"has {_entry(key, found[key])}, which has no grant" for key in sorted(found)]
+        return _named(name, [*foreign, *sorted(lacking), *sorted(other)])
 
     def _read(self, name: str) -> dict[str, str] | str:
         """An lmdb table; or what is wrong with it."""

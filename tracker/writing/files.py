@@ -16,22 +16,25 @@ from tracker.regular import is_own, stage
 
 log = logging.getLogger("popgate")
 
+_PIECE = 1 << 20
+
 
 def put(path: Path, text: str, mode: int, check: Callable[[Path], object] | None = None) -> bool:
     """Have `path` hold the text; True when it did not before.
 
     `check` reads the staged file and raises what is wrong with it. Raises PublishError.
     """
+    content = text.encode()
     try:
         if not is_own(path):
             log.warning("event=not_ours file=%s action=replaced", path)
-        elif is_own(path, mode) and path.read_text(encoding="utf-8") == text:
+        elif is_own(path, mode) and _holds(path, content):
             return False
     except FileNotFoundError:
         pass
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         log.warning("event=unreadable file=%s error=%s action=replaced", path, error)
-    staged = _stage(path, text, mode)
+    staged = _stage(path, content, mode)
     if check is not None:
         check(staged)
     try:
@@ -42,10 +45,21 @@ def put(path: Path, text: str, mode: int, check: Callable[[Path], object] | None
     return True
 
 
-def _stage(path: Path, text: str, mode: int) -> Path:
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether that is all that stands there; read a piece at a time, for it may be large."""
+    place = 0
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            if content[place : place + len(piece)] != piece:
+                return False
+            place += len(piece)
+    return place == len(content)
+
+
+def _stage(path: Path, content: bytes, mode: int) -> Path:
     staged = path.with_name(f".{path.name}.new")
     try:
-        stage(staged, text.encode(), mode)
+        stage(staged, content, mode)
     except OSError as error:
         raise PublishError(
             f"{staged}: cannot be written: {error.strerror}; {path.name} stays as it was"

@@ -13,7 +13,7 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,6 +35,8 @@ _RATE = 2_000_000
 _HARMLESS = re.compile(
     r"^\S+: warning: (?:\S+main\.cf, line \d+: overriding|\S+: unused parameter)"
 )
+_PART = 65536
+"""Characters of a listing that are parted into lines at a time."""
 _UNUSED = re.compile(r"main\.cf: unused parameter: (\S+?=.*)")
 _VALUES = (
     "smtpd_relay_restrictions",
@@ -198,16 +200,26 @@ class Postfix:
             self._run(["postmap", *self._config, "-d", "-", table], lines, absent=1, more=more)
 
     def read(self, table: str) -> dict[str, str]:
-        """All entries of an indexed table (`postmap -s`)."""
+        """All entries of an indexed table."""
+        entries: dict[str, str] = {}
+        for keys, values in self.entries(table):
+            entries.update(zip(keys, values, strict=True))
+        return entries
+
+    def entries(self, table: str) -> Iterator[tuple[list[str], list[str]]]:
+        """The same, some thousand keys and their values at a time (`postmap -s`): of a million, a
+        list of all lines would take three times as much."""
         size = 0
         with suppress(OSError):  # postmap says better what is wrong with it
             size = Path(f"{table.partition(':')[2]}.lmdb").stat().st_size
         listing = self._run(["postmap", *self._config, "-s", table], more=size / _RATE)
-        entries: dict[str, str] = {}
-        for line in listing.splitlines():
-            key, _, value = line.partition("\t")
-            entries[key] = value
-        return entries
+        place = 0
+        while place < len(listing):
+            end = listing.find("\n", place + _PART) + 1 or len(listing)
+            lines = listing[place:end].removesuffix("\n").split("\n")
+            parted = [line.partition("\t") for line in lines]
+            yield [one[0] for one in parted], [one[2] for one in parted]
+            place = end
 
     def query(self, table: str, key: str) -> str | None:
         """What the table answers for a key. Raises PostfixError if Postfix cannot read it."""

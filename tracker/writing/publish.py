@@ -16,9 +16,10 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from tracker.addresses import canonical, network
 from tracker.errors import AddressError, PostfixError, PostfixTimeoutError, PublishError
@@ -32,6 +33,8 @@ from tracker.writing.render import access_text, grant_table
 from tracker.writing.reserve import Reserve
 
 log = logging.getLogger("popgate")
+
+_Value = TypeVar("_Value")
 
 _MANY = 50
 """Changes from which on it is cheaper to write a small lmdb table anew than to change it: postmap
@@ -123,21 +126,21 @@ class Publisher:
     def match(
         self,
         wanted: Mapping[str, int],
-        seen: Callable[[Iterable[str]], None] = lambda _: None,
+        seen: Callable[[Collection[str]], None] = lambda _: None,
     ) -> bool:
         """Compare the grant table with what is wanted and apply the difference alone; True when
         there was one. A table that is missing or damaged is made anew. `seen`: is told which
         addresses the table held before."""
         live = self._read()
-        seen(live or ())
+        seen(live or {})
         if live is None:
-            self._moved |= wanted.keys()
-            self._rebuild(wanted)
-            self._live = dict(wanted)
+            made = dict(wanted.items())
+            self._moved |= made.keys()
+            self._rebuild(made)
+            self._live = made
             return True
         self._live = live
-        differed = live != wanted
-        self.renew(wanted)
+        differed = self.renew(wanted)
         if not self._untouched():
             self._rebuild(self._live)
         return differed
@@ -153,15 +156,24 @@ class Publisher:
         gone = {key for key, end in wanted.items() if end is None and key in self._live}
         self._apply(come, gone)
 
-    def renew(self, wanted: Mapping[str, int]) -> None:
-        """The slow path: whatever differs from what this process last wrote."""
-        late = {
-            key: end
-            for key, end in wanted.items()
-            if (key in self._live or self._opens) and self._live.get(key) != end
-        }
-        self._apply(late, self._live.keys() - wanted.keys())
+    def renew(self, wanted: Mapping[str, int]) -> bool:
+        """The slow path: whatever differs from what this process last wrote; whether anything did.
+        `wanted` is gone through once, or once more where an address has to go."""
+        late: dict[str, int] = {}
+        waiting = there = 0
+        for key, end in wanted.items():
+            held = self._live.get(key)
+            there += held is not None
+            if held == end:
+                continue
+            if held is not None or self._opens:
+                late[key] = end
+            else:
+                waiting += 1
+        gone = () if there == len(self._live) else self._live.keys() - wanted.keys()
+        self._apply(late, gone)
         self._reserve.keep()
+        return bool(late or gone or waiting)
 
     def end_others(self, kept: Container[str]) -> None:
         """End what the grant table holds beside these, in whatever state it is."""
@@ -212,6 +224,10 @@ class Publisher:
         """Whether that text was ever put here."""
         return (self._directory / name).exists()
 
+    def held(self) -> Mapping[str, int]:
+        """The entries of the live grant table, as this process last left it or found it."""
+        return self._live
+
     def holds(self, address: str) -> bool:
         """Whether the address stands in the grant table."""
         return address in self._live
@@ -230,7 +246,7 @@ class Publisher:
         return self.put_text(text) or differed
 
     def _put_indexed(self, name: str, wanted: Mapping[str, str]) -> bool:
-        live = self._read_indexed(name)
+        live = self._read_indexed(name, str)
         if live == wanted and _ours(self._directory / f"{name}.lmdb"):
             return False
         if live is None or not _ours(self._directory / f"{name}.lmdb"):
@@ -320,21 +336,40 @@ class Publisher:
         """What the grant table holds; None when it has to be made anew."""
         if self.kind == "cidr":
             return self._read_cidr()
-        live = self._read_indexed(GRANT_FILES["lmdb"])
-        return None if live is None else {key: _number(value) for key, value in live.items()}
+        if self._live and self.table.is_file() and self._as_known():
+            return self._live
+        return self._read_indexed(GRANT_FILES["lmdb"], _number)
 
-    def _read_indexed(self, name: str) -> dict[str, str] | None:
+    def _as_known(self) -> bool:
+        """Whether the lmdb table holds what this process last wrote: to find that out, no second
+        copy of a million entries is made."""
+        there = 0
+        try:
+            for keys, values in self._postfix.entries(self._table):
+                if [*map(self._live.get, keys)] != [*map(_number, values)]:
+                    return False
+                there += len(keys)
+        except PostfixTimeoutError:
+            raise
+        except PostfixError:
+            return False  # who reads it says so
+        return there == len(self._live)
+
+    def _read_indexed(self, name: str, value: Callable[[str], _Value]) -> dict[str, _Value] | None:
         """What an lmdb table holds; None when it is missing or damaged."""
         table = f"lmdb:{self._directory / name}"
         if not (self._directory / f"{name}.lmdb").is_file():
             return None
         try:
-            return self._postfix.read(table)
+            entries: dict[str, _Value] = {}
+            for keys, values in self._postfix.entries(table):
+                entries.update(zip(keys, map(value, values), strict=True))
         except PostfixTimeoutError:
             raise  # somebody holds a lock on it, which is no damage
         except PostfixError as error:
             log.error("event=rebuild table=%s error=%r", table, str(error))
             return None
+        return entries
 
     def _read_cidr(self) -> dict[str, int] | None:
         path = self._directory / GRANT_FILES["cidr"]

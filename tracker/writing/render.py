@@ -7,18 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from tracker import __version__
 from tracker.addresses import order
-from tracker.deciding.rules import RuleSet
 from tracker.deciding.trusted import Entry, TrustedList
-from tracker.records import AccessTable, Grant, Table
+from tracker.records import AccessTable, Table
 from tracker.settings import Settings
 from tracker.texts import printable, visible
 from tracker.writing import parameters
 from tracker.writing.parameters import GrantTableType
 from tracker.writing.templates import fill as _render
+
+_LENGTHS = {order(address)[:1]: len(order(address)) for address in ("0.0.0.0", "::")}
+"""How many bytes the sort key of an address has, by its family."""
 
 _SHOWN = 8
 """Entries that a comment names of those whose addresses were put together in the same networks."""
@@ -47,31 +51,41 @@ def _comment(entry: Entry) -> str:
     return f"{text}  {visible(entry.note)}" if entry.note else text
 
 
-def grant_texts(rules: RuleSet, grants: Iterable[Grant], kind: GrantTableType) -> list[Table]:
-    """`pop_before_smtp.txt`, for people and git, and the table itself where it is a text."""
-    entries = rules.granted()
-    users: dict[str, list[str]] = {}
-    for grant in grants:
-        users.setdefault(grant.address, []).append(grant.user)
-    rows = [
-        {
-            "address": address,
-            "expires": expires,
-            "until": datetime.fromtimestamp(expires, UTC).strftime("%Y-%m-%d %H:%M:%SZ"),
-            "users": " ".join(printable(user) for user in sorted(users.get(address, ()))),
-        }
-        for address, expires in sorted(entries.items(), key=lambda item: order(item[0]))
-    ]
-    texts = [
-        Table(
-            "pop_before_smtp.txt",
-            "text",
-            _render("pop_before_smtp.txt.j2", rows=rows, grant_type=kind),
-        )
-    ]
+def grant_texts(
+    entries: Mapping[str, int], holders: Iterable[tuple[str, str]], kind: GrantTableType
+) -> list[Table]:
+    """`pop_before_smtp.txt`, for people and git, and the table itself where it is a text.
+
+    `entries`: of the grant table. `holders`: address and user of each grant, those of an address
+    together.
+    """
+    rows = _held(entries, holders)
+    text = _render("pop_before_smtp.txt.j2", rows=rows, grant_type=kind)
+    texts = [Table("pop_before_smtp.txt", "text", text)]
     if kind == "cidr":
         texts.append(grant_table(entries))
     return texts
+
+
+def _held(
+    entries: Mapping[str, int], holders: Iterable[tuple[str, str]]
+) -> Iterator[dict[str, str | int]]:
+    """The rows, by address. Each waits as one piece of bytes that sorts as its address does, and is
+    let go of when it was told: of a million, dictionaries would take half a gigabyte."""
+    waiting: list[bytes] = []
+    for address, those in groupby(holders, key=itemgetter(0)):
+        expires = entries.get(address)
+        if expires is not None:
+            users = " ".join(sorted(printable(user) for _, user in those))
+            row = f"{address} {expires} {users}".encode("utf-8", "surrogatepass")
+            waiting.append(order(address) + row)
+    waiting.sort(reverse=True)
+    while waiting:
+        row = waiting.pop()
+        text = row[_LENGTHS[row[:1]] :].decode("utf-8", "surrogatepass")
+        address, end, users = text.split(" ", 2)
+        until = datetime.fromtimestamp(int(end), UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        yield {"address": address, "expires": end, "until": until, "users": users}
 
 
 def grant_table(entries: Mapping[str, int]) -> Table:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import jinja2
+
+_PIECES = 10_000
 
 
 def fill(
@@ -22,7 +25,9 @@ def fill(
     if filters:
         environment = environment.overlay()
         environment.filters = {**environment.filters, **filters}
-    return environment.get_template(template).render(**values)
+    pieces = environment.get_template(template).generate(**values)
+    # A list of all pieces of a large table would take many times the memory of its text.
+    return "".join(iter(lambda: "".join(islice(pieces, _PIECES)), ""))
 
 
 @cache

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from tracker.deciding.health.catalogue import Diagnosis, found
-from tracker.deciding.limits import HOUR, NAMELESS
+from tracker.deciding.limits import NAMELESS
 from tracker.deciding.policy import GrantPolicy
+from tracker.deciding.recent import HOUR
 from tracker.records import Login
 from tracker.texts import printable, visible
 

@@ -44,6 +44,7 @@ from tracker.store import Store
 from tracker.texts import printable, visible
 from tracker.trusting import Trusting, say
 from tracker.writing import render
+from tracker.writing.amending import amended
 from tracker.writing.audit import History
 from tracker.writing.edits import Edits
 from tracker.writing.messages import message, net
@@ -113,6 +114,8 @@ class Engine:
         self._unsettled: list[Change] = []
         self._texts_changed: list[str] = []
         self._grant_texts: list[Table] = []
+        # The addresses whose rows in those texts may be others now; None: any may.
+        self._touched: set[str] | None = None
         self._check_at = float("inf")
         self._repaired = False
         self._policy_behind = False
@@ -374,6 +377,8 @@ class Engine:
         """The fast path: what comes and goes reaches the grant table now."""
         known = [change for change in changes if isinstance(change, Change)]
         touched = {change.grant.address for change in known}
+        if self._touched is not None:
+            self._touched |= touched
         behind, self._behind = self._behind, True  # until the tables have followed
         self._exporting.grants_changed(known)
         if behind:
@@ -389,6 +394,7 @@ class Engine:
     def _match(self, *, told: bool = False) -> bool:
         """Bring the grant table in line with the rules, whoever wrote to it; True if it was not."""
         seen = partial(self._recording.seen, self.publisher.kind, told=told)
+        self._touched = None
         differed = self.publisher.match(self.rules().granted(), seen)
         self._recording.published(self.publisher)
         return differed
@@ -475,18 +481,29 @@ class Engine:
         """
         with self.store.exclusive():
             self._refresh(self._clock())
+            if self._behind:
+                self._touched = None
             rules = self.rules()
-            self.publisher.renew(rules.granted())
+            self.publisher.renew(rules.granted(self._touched), self._touched)
             self._recording.published(self.publisher)
             self._behind = False
-            shown = self._names.grants(self._ledger.grants())
-            texts = render.grant_texts(rules, shown, self.publisher.kind)
+            texts = self._texts_of_grants(rules)
             for table in texts:
                 self.publisher.put_text(table)
             self._grant_texts = [table for table in texts if table.kind == "text"]
+            self._touched = set()
             if self._commit(self._unsettled):
                 self._unsettled.clear()
                 self._repaired = False
+
+    def _texts_of_grants(self, rules: RuleSet) -> list[Table]:
+        """The texts anew, or those there are, amended where something may differ."""
+        kind, touched = self.publisher.kind, self._touched
+        if touched is None:
+            return render.grant_texts(rules, self._names.grants(self._ledger.grants()), kind)
+        grants = (grant for address in touched for grant in self._ledger.of(address))
+        part = render.grant_text(rules.granted(touched), self._names.grants(grants), kind)
+        return [amended(text, part, touched) for text in self._grant_texts]
 
     def commit_lists(self) -> None:
         """Commit at once what changed in the lists. Raises AuditError as `settle` does."""

@@ -9,6 +9,8 @@ _IN_URL = re.compile(r"(?<=://)[^/@\s\"']+(?=@)")
 def printable(text: str) -> str:
     """The text without blanks, control and format characters, so that it cannot pretend to be more
     than one word on one line; each of them becomes `?`."""
+    if text.isprintable() and " " not in text and "#" not in text:
+        return text
     return "".join(char if char.isprintable() and char not in " #" else "?" for char in text)
 
 

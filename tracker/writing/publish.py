@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -152,14 +152,16 @@ class Publisher:
         gone = {key for key, end in wanted.items() if end is None and key in self._live}
         self._apply(come, gone)
 
-    def renew(self, wanted: Mapping[str, int]) -> None:
-        """The slow path: whatever differs from what this process last wrote."""
+    def renew(self, wanted: Mapping[str, int], only: Collection[str] | None = None) -> None:
+        """The slow path: whatever differs from what this process last wrote. `only`: among these
+        addresses, where the others are known to be as they were."""
         late = {
             key: end
             for key, end in wanted.items()
             if (key in self._live or self._opens) and self._live.get(key) != end
         }
-        self._apply(late, self._live.keys() - wanted.keys())
+        known = self._live if only is None else only
+        self._apply(late, {key for key in known if key in self._live and key not in wanted})
         self._reserve.keep()
 
     def end_others(self, kept: Container[str]) -> None:

@@ -50,36 +50,36 @@ def _comment(entry: Entry) -> str:
 def grant_texts(rules: RuleSet, grants: Iterable[Grant], kind: GrantTableType) -> list[Table]:
     """`pop_before_smtp.txt`, for people and git, and the table itself where it is a text."""
     entries = rules.granted()
-    users: dict[str, list[str]] = {}
-    for grant in grants:
-        users.setdefault(grant.address, []).append(grant.user)
-    rows = [
-        {
-            "address": address,
-            "expires": expires,
-            "until": datetime.fromtimestamp(expires, UTC).strftime("%Y-%m-%d %H:%M:%SZ"),
-            "users": " ".join(printable(user) for user in sorted(users.get(address, ()))),
-        }
-        for address, expires in sorted(entries.items(), key=lambda item: order(item[0]))
-    ]
-    texts = [
-        Table(
-            "pop_before_smtp.txt",
-            "text",
-            _render("pop_before_smtp.txt.j2", rows=rows, grant_type=kind),
-        )
-    ]
+    texts = [grant_text(entries, grants, kind)]
     if kind == "cidr":
         texts.append(grant_table(entries))
     return texts
 
 
+def grant_text(entries: Mapping[str, int], grants: Iterable[Grant], kind: GrantTableType) -> Table:
+    """`pop_before_smtp.txt`: a row for each entry, with the users who earned it."""
+    users: dict[str, list[str]] = {}
+    for grant in grants:
+        users.setdefault(grant.address, []).append(grant.user)
+    rows = (
+        (
+            address,
+            expires,
+            " ".join(printable(user) for user in sorted(users.get(address, ()))),
+            datetime.fromtimestamp(expires, UTC).strftime("%Y-%m-%d %H:%M:%SZ"),
+        )
+        for address, expires in sorted(entries.items(), key=lambda item: order(item[0]))
+    )
+    return Table(
+        "pop_before_smtp.txt",
+        "text",
+        _render("pop_before_smtp.txt.j2", rows=rows, grant_type=kind),
+    )
+
+
 def grant_table(entries: Mapping[str, int]) -> Table:
     """`pop_before_smtp.cidr`."""
-    rows = [
-        {"address": address, "expires": expires}
-        for address, expires in sorted(entries.items(), key=lambda item: order(item[0]))
-    ]
+    rows = sorted(entries.items(), key=lambda item: order(item[0]))
     return Table("pop_before_smtp.cidr", "cidr", _render("pop_before_smtp.cidr.j2", rows=rows))
 
 

@@ -483,11 +483,9 @@ class Engine:
             self._refresh(self._clock())
             if self._behind:
                 self._touched = None
-            rules = self.rules()
-            self.publisher.renew(rules.granted(self._touched), self._touched)
+            texts = self._renewed(self.rules())
             self._recording.published(self.publisher)
             self._behind = False
-            texts = self._texts_of_grants(rules)
             for table in texts:
                 self.publisher.put_text(table)
             self._grant_texts = [table for table in texts if table.kind == "text"]
@@ -496,13 +494,17 @@ class Engine:
                 self._unsettled.clear()
                 self._repaired = False
 
-    def _texts_of_grants(self, rules: RuleSet) -> list[Table]:
-        """The texts anew, or those there are, amended where something may differ."""
+    def _renewed(self, rules: RuleSet) -> list[Table]:
+        """Renew expiries in the table; the texts anew, or those there are, amended. Where it is
+        known what differs, only that is looked at."""
         kind, touched = self.publisher.kind, self._touched
         if touched is None:
+            self.publisher.renew(rules.granted())
             return render.grant_texts(rules, self._names.grants(self._ledger.grants()), kind)
+        entries = rules.granted(touched)
+        self.publisher.update({address: entries.get(address) for address in touched}, renew=True)
         grants = (grant for address in touched for grant in self._ledger.of(address))
-        part = render.grant_text(rules.granted(touched), self._names.grants(grants), kind)
+        part = render.grant_text(entries, self._names.grants(grants), kind)
         return [amended(text, part, touched) for text in self._grant_texts]
 
     def commit_lists(self) -> None:

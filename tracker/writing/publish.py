@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from collections.abc import Callable, Collection, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -139,27 +139,27 @@ class Publisher:
             self._rebuild(self._live)
         return differed
 
-    def update(self, wanted: Mapping[str, int | None]) -> None:
+    def update(self, wanted: Mapping[str, int | None], *, renew: bool = False) -> None:
         """The fast path: addresses that come or go (None) reach the table now.
 
-        An expiry that is only renewed waits for `match` or `renew`: Postfix does not read it.
+        An expiry that is only renewed waits: Postfix does not read it. `renew`: it waits no more.
         """
-        come = {
-            key: end for key, end in wanted.items() if end is not None and key not in self._live
+        put = {
+            key: end
+            for key, end in wanted.items()
+            if end is not None and (self._live.get(key) != end if renew else key not in self._live)
         }
         gone = {key for key, end in wanted.items() if end is None and key in self._live}
-        self._apply(come, gone)
+        self._apply(put, gone)
 
-    def renew(self, wanted: Mapping[str, int], only: Collection[str] | None = None) -> None:
-        """The slow path: whatever differs from what this process last wrote. `only`: among these
-        addresses, where the others are known to be as they were."""
+    def renew(self, wanted: Mapping[str, int]) -> None:
+        """The slow path: whatever differs from what this process last wrote."""
         late = {
             key: end
             for key, end in wanted.items()
             if (key in self._live or self._opens) and self._live.get(key) != end
         }
-        known = self._live if only is None else only
-        self._apply(late, {key for key in known if key in self._live and key not in wanted})
+        self._apply(late, self._live.keys() - wanted.keys())
         self._reserve.keep()
 
     def end_others(self, kept: Container[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import subprocess
@@ -54,6 +55,21 @@ def side_by_side(commands: dict[str, Sequence[str]], rounds: int = 5) -> dict[st
         )
         for name, those in runs.items()
     }
+
+
+def exponent(points: Sequence[tuple[float, float]]) -> float:
+    """The power of the size by which a cost grows, from pairs of both: the slope of their
+    logarithms."""
+    sizes, costs = zip(*((math.log(size), math.log(cost)) for size, cost in points), strict=True)
+    return statistics.linear_regression(sizes, costs).slope
+
+
+def by_size(sizes: Sequence[int], costs: Sequence[float], scale: float, unit: str) -> str:
+    """Costs in seconds at those sizes, shown in a unit of which a second has `scale`."""
+    shown = ", ".join(f"{size:,}".replace(",", " ") for size in sizes)
+    figures = ", ".join(f"{cost * scale:.1f}" for cost in costs)
+    grows = exponent(list(zip(sizes, costs, strict=True)))
+    return f"{figures} {unit} at {shown}; exponent {grows:.2f}"
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -73,10 +73,15 @@ class Popgate:
         assert self._process is not None
         return self._process.pid
 
-    def start(self, stdin: int = subprocess.DEVNULL, prefix: Sequence[str] = ()) -> None:
+    def start(
+        self,
+        stdin: int = subprocess.DEVNULL,
+        prefix: Sequence[str] = (),
+        patience: float = PATIENCE,
+    ) -> None:
         """`popgate run`, until it is at work. Raises RuntimeError with its words if it is not.
 
-        `prefix`: a command that runs it in its own way.
+        `prefix`: a command that runs it in its own way. `patience`: seconds that it may take.
         """
         with self.said.open("ab") as said:
             before = said.tell()
@@ -93,7 +98,7 @@ class Popgate:
                 raise RuntimeError(words.decode())
             return b"event=started" in words
 
-        wait_for("popgate run", ready)
+        wait_for("popgate run", ready, patience)
 
     @contextmanager
     def serving(self, command: str) -> Iterator[subprocess.Popen[bytes]]:

@@ -27,7 +27,7 @@ from lab.processes import wait_for
 from tracker.records import Change, Grant
 from tracker.store import Store
 
-SIZES = (1000, 100_000)
+SIZES = (1000, 100_000, 1_000_000)
 _LOGINS = 50
 _BATCH = 8
 """Seconds of audit.interval; logins come for twice as long."""

@@ -100,7 +100,7 @@ lint: $(VENV)/.made
 	@$(BIN)/mypy
 
 bench: setup
-	@lab/install-servers fail2ban
+	@lab/install-servers fail2ban postfix-cdb
 	@$(BIN)/python -m bench
 
 # docs/configuration.md is made from the settings; a test holds it against them.

@@ -102,7 +102,7 @@ lint: $(VENV)/.made
 	@$(BIN)/mypy
 
 bench: setup
-	@lab/install-servers fail2ban ripgrep sshguard
+	@lab/install-servers fail2ban ripgrep sshguard postfix-cdb
 	@$(BIN)/python -m bench
 
 # docs/configuration.md and the manual pages are made from settings and commands; a test holds them

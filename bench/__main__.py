@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import footprint, policy, reaction, scan, trusted
+from bench import footprint, logins, policy, reaction, scan, tables, trusted
 from lab.demo import why_not
 
 _GROUPS = {
@@ -17,6 +17,8 @@ _GROUPS = {
     "trusted": trusted.measure,
     "policy": policy.measure,
     "footprint": footprint.measure,
+    "tables": tables.measure,
+    "logins": logins.measure,
 }
 
 
@@ -29,7 +31,7 @@ def main() -> int:
     print(f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
     with tempfile.TemporaryDirectory(prefix="popgate-bench-") as folder:
         for name in names:
-            why = why_not() if name == "reaction" else None
+            why = why_not() if name in ("reaction", "tables") else None
             if why:
                 print(f"{name}: not measured, {why}")
                 continue

@@ -76,6 +76,14 @@ def exponent(points: Sequence[tuple[float, float]]) -> float:
     return statistics.linear_regression(sizes, costs).slope
 
 
+def by_size(sizes: Sequence[int], costs: Sequence[float], scale: float, unit: str) -> str:
+    """Costs in seconds at those sizes, shown in a unit of which a second has `scale`."""
+    shown = ", ".join(f"{size:,}".replace(",", " ") for size in sizes)
+    figures = ", ".join(f"{cost * scale:.1f}" for cost in costs)
+    grows = exponent(list(zip(sizes, costs, strict=True)))
+    return f"{figures} {unit} at {shown}; exponent {grows:.2f}"
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """The value that `share` of the values do not exceed."""
     ordered = sorted(values)

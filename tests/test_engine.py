@@ -758,6 +758,32 @@ def test_wanted_tables_are_what_is_published(site: Site) -> None:
         assert (site.maps / table.name).read_text() == table.text
 
 
+@pytest.mark.parametrize("kind", ["lmdb", "cidr"])
+def test_texts_that_follow_changes_are_as_made_anew(site: Site, kind: str) -> None:
+    """Grants that came, were renewed, ended, were revoked, and such that stayed."""
+    more = f'table = "{kind}"\n[grants]\nwhile_connected = false\n'
+    engine = site.engine(more)
+    site.write(*(login_line(f"203.0.113.{n}", session=f"s{n}") for n in range(2, 8)))
+    engine.step()
+    engine.settle()
+    now = site.to(1000)
+    site.write(
+        login_line("203.0.113.2", "bob@example.com", "t2", now),
+        login_line("203.0.113.20", session="t20", at=now),
+        login_line("203.0.113.5", session="t5", at=now),
+    )
+    engine.step()
+    engine.revoke("203.0.113.4", None)
+    engine.settle()
+    site.to(1900)
+    engine.step()
+    engine.settle()
+    for table in wanted_tables(site.settings(more)):
+        assert (site.maps / table.name).read_text() == table.text
+    assert "203.0.113.4 " not in (site.maps / "pop_before_smtp.txt").read_text()
+    assert "203.0.113.20 " in (site.maps / "pop_before_smtp.txt").read_text()
+
+
 def test_with_a_cidr_table_each_change_is_in_the_text_and_wants_a_reload(site: Site) -> None:
     engine = site.engine('table = "cidr"\n')
     site.write(login_line("203.0.113.5"))

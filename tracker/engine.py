@@ -14,7 +14,7 @@ import logging
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -45,6 +45,7 @@ from tracker.store import Store
 from tracker.texts import printable, visible
 from tracker.trusting import Trusting, say
 from tracker.writing import render
+from tracker.writing.amending import amended
 from tracker.writing.audit import History
 from tracker.writing.edits import Edits
 from tracker.writing.messages import Net, message
@@ -116,6 +117,8 @@ class Engine:
         self._unsettled = Net()
         self._texts_changed: list[str] = []
         self._grant_text: tuple[str, bytes] | None = None
+        # The addresses whose rows in that text may be others now; None: any may.
+        self._touched: set[str] | None = None
         self._check_at = float("inf")
         self._repaired = False
         self._policy_behind = False
@@ -405,6 +408,8 @@ class Engine:
         changes tell; the table is ahead of them.
         """
         known = [change for change in changes if isinstance(change, Change)]
+        if self._touched is not None:
+            self._touched |= {change.grant.address for change in known}
         self._waiting |= self._moved(known)
         self._exporting.grants_changed(known)
         if self._behind:
@@ -440,6 +445,7 @@ class Engine:
     def _match(self, *, told: bool = False) -> bool:
         """Bring the grant table in line with the rules, whoever wrote to it; True if it was not."""
         seen = partial(self._recording.seen, self.publisher.kind, told=told)
+        self._touched = None
         differed = self.publisher.match(self.rules().granted(), seen)
         self._recording.published(self.publisher)
         return differed
@@ -538,21 +544,39 @@ class Engine:
         """
         with self.store.exclusive():
             self._refresh(self._clock())
-            rules = self.rules()
-            self.publisher.renew(rules.granted())
+            if self._behind:
+                self._touched = None
+            texts = self._renewed(self.rules())
             self._recording.published(self.publisher)
             self._waiting.clear()
             self._behind = False
-            # Who follows the log has put there all that is granted.
-            opened = self.publisher.held() if self._follow else dict(rules.granted().items())
-            holders = ((address, self._names(user)) for address, user in self._ledger.holders())
-            for table in render.grant_texts(opened, holders, self.publisher.kind):
+            for table in texts:
                 self.publisher.put_text(table)
                 if table.kind == "text":
                     self._grant_text = (table.name, zlib.compress(table.text.encode(), 1))
+            self._touched = set()
             if self._commit(self._unsettled):
                 self._unsettled = Net()
                 self._repaired = False
+
+    def _renewed(self, rules: RuleSet) -> list[Table]:
+        """Renew expiries in the table; the texts anew, or those there are, amended. Where it is
+        known what differs, only that is looked at."""
+        kind, touched = self.publisher.kind, self._touched
+        if touched is None:
+            self.publisher.renew(rules.granted())
+            # Who follows the log has put there all that is granted.
+            opened = self.publisher.held() if self._follow else dict(rules.granted().items())
+            return render.grant_texts(opened, self._holders(self._ledger.holders()), kind)
+        entries = rules.granted(touched)
+        self.publisher.update({address: entries.get(address) for address in touched}, renew=True)
+        those = ((one.address, one.user) for key in touched for one in self._ledger.of(key))
+        part = render.grant_text(entries, self._holders(those), kind)
+        return [amended(text, part, touched) for text in self._written()]
+
+    def _holders(self, those: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+        """Addresses with their users, as these are shown."""
+        return ((address, self._names(user)) for address, user in those)
 
     def commit_lists(self) -> None:
         """Commit at once what changed in the lists. Raises AuditError as `settle` does."""

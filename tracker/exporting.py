@@ -57,7 +57,7 @@ class Exporting:
     def _export(self, rules: RuleSet, now: float, at: float, *, policy: bool) -> list[str]:
         granted = {
             address: end
-            for address, end in rules.granted().items()
+            for address, end in (rules.granted().items() if self.exports.shows_grants() else ())
             if end > now and self._publisher.holds(address)
         }
         if not self._behind:

@@ -68,6 +68,10 @@ class Exports:
             or any(self._publisher.has(name) for name in texts.POSTSCREEN.values())
         )
 
+    def shows_grants(self) -> bool:
+        """Whether any export is of the addresses with a grant."""
+        return any("granted" in getattr(self._settings, program) for program in _ALL)
+
     def put(
         self,
         rights: Rights | None,

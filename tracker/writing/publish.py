@@ -27,6 +27,7 @@ from tracker.records import AccessTable, Table
 from tracker.regular import is_own, read_text, stage
 from tracker.settings import PostfixSettings
 from tracker.writing.files import put, sync
+from tracker.writing.pace import Pace
 from tracker.writing.parameters import GRANT_FILES, SENDER_TABLES, GrantTableType
 from tracker.writing.postfix import Postfix
 from tracker.writing.render import access_text, grant_table
@@ -35,10 +36,6 @@ from tracker.writing.reserve import Reserve
 log = logging.getLogger("popgate")
 
 _Value = TypeVar("_Value")
-
-_MANY = 50
-"""Changes from which on it is cheaper to write a small lmdb table anew than to change it: postmap
-takes 0.4 ms for a change, and 0.002 ms for an entry of a table that it writes as a whole."""
 
 _RELOAD_RETRY = 60.0
 """Seconds until a reload that failed is tried again."""
@@ -86,6 +83,7 @@ class Publisher:
         self._reload_mark = directory / ".reload"
         self._next_reload = float("-inf")
         self._reserve = Reserve(directory)
+        self._pace = Pace()
 
     def moves(self) -> tuple[set[str], set[str]]:
         """The addresses that this process put into the live grant table, or took out of it, since
@@ -145,16 +143,18 @@ class Publisher:
             self._rebuild(self._live)
         return differed
 
-    def update(self, wanted: Mapping[str, int | None]) -> None:
+    def update(self, wanted: Mapping[str, int | None], *, renew: bool = False) -> None:
         """The fast path: addresses that come or go (None) reach the table now.
 
-        An expiry that is only renewed waits for `match` or `renew`: Postfix does not read it.
+        An expiry that is only renewed waits: Postfix does not read it. `renew`: it waits no more.
         """
-        come = {
-            key: end for key, end in wanted.items() if end is not None and key not in self._live
+        put = {
+            key: end
+            for key, end in wanted.items()
+            if end is not None and (self._live.get(key) != end if renew else key not in self._live)
         }
         gone = {key for key, end in wanted.items() if end is None and key in self._live}
-        self._apply(come, gone)
+        self._apply(put, gone)
 
     def renew(self, wanted: Mapping[str, int]) -> bool:
         """The slow path: whatever differs from what this process last wrote; whether anything did.
@@ -303,34 +303,36 @@ class Publisher:
         gone = set(gone)
         if not put and not gone:
             return
-        if not self._untouched():
-            after = {key: end for key, end in self._live.items() if key not in gone} | {**put}
-            self._rebuild(after)
-            self._moved |= after.keys() ^ self._live.keys()
-            self._live = after
-            return
         moved = {key for key in gone if key in self._live}
         moved.update(key for key in put if key not in self._live)
-        if self.kind == "cidr":
+        if (
+            self.kind == "cidr"
+            or not self._untouched()
+            or self._pace.whole_is_quicker(len(put) + len(gone), len(self._live))
+        ):
             after = {key: end for key, end in self._live.items() if key not in gone} | {**put}
-            self.put_text(grant_table(after))
-            self._live = after
-            self._moved |= moved
-            return
-        if len(put) + len(gone) > _MANY + len(self._live) / 200:
-            after = {key: end for key, end in self._live.items() if key not in gone} | {**put}
-            self._postfix.replace(self._table, {key: str(end) for key, end in after.items()})
+            self._write(after)
             self._live = after
             self._moved |= moved
             return
         # Removed first: if the second command fails, the error is on the safe side.
-        self._postfix.delete(self._table, sorted(gone))
+        with self._pace.changing(len(gone)):
+            self._postfix.delete(self._table, sorted(gone))
         for key in gone:
             self._live.pop(key, None)
         self._moved |= moved & gone
-        self._postfix.put(self._table, {key: str(end) for key, end in sorted(put.items())})
+        with self._pace.changing(len(put)):
+            self._postfix.put(self._table, {key: str(end) for key, end in sorted(put.items())})
         self._live.update(put)
         self._moved |= moved
+
+    def _write(self, wanted: Mapping[str, int]) -> None:
+        """The grant table as a whole: where it stands, if it is an lmdb table of ours."""
+        if self.kind == "cidr" or not self._untouched():
+            self._rebuild(wanted)
+            return
+        with self._pace.writing(len(wanted)):
+            self._postfix.replace(self._table, {key: str(end) for key, end in wanted.items()})
 
     def _read(self) -> dict[str, int] | None:
         """What the grant table holds; None when it has to be made anew."""

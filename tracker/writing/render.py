@@ -59,17 +59,24 @@ def grant_texts(
     `entries`: of the grant table. `holders`: address and user of each grant, those of an address
     together.
     """
-    rows = _held(entries, holders)
-    text = _render("pop_before_smtp.txt.j2", rows=rows, grant_type=kind)
-    texts = [Table("pop_before_smtp.txt", "text", text)]
+    texts = [grant_text(entries, holders, kind)]
     if kind == "cidr":
         texts.append(grant_table(entries))
     return texts
 
 
+def grant_text(
+    entries: Mapping[str, int], holders: Iterable[tuple[str, str]], kind: GrantTableType
+) -> Table:
+    """`pop_before_smtp.txt`: a row for each entry, with the users who earned it."""
+    rows = _held(entries, holders)
+    text = _render("pop_before_smtp.txt.j2", rows=rows, grant_type=kind)
+    return Table("pop_before_smtp.txt", "text", text)
+
+
 def _held(
     entries: Mapping[str, int], holders: Iterable[tuple[str, str]]
-) -> Iterator[dict[str, str | int]]:
+) -> Iterator[tuple[str, str, str, str]]:
     """The rows, by address. Each waits as one piece of bytes that sorts as its address does, and is
     let go of when it was told: of a million, dictionaries would take half a gigabyte."""
     waiting: list[bytes] = []
@@ -85,15 +92,12 @@ def _held(
         text = row[_LENGTHS[row[:1]] :].decode("utf-8", "surrogatepass")
         address, end, users = text.split(" ", 2)
         until = datetime.fromtimestamp(int(end), UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-        yield {"address": address, "expires": end, "until": until, "users": users}
+        yield address, end, users, until
 
 
 def grant_table(entries: Mapping[str, int]) -> Table:
     """`pop_before_smtp.cidr`."""
-    rows = [
-        {"address": address, "expires": expires}
-        for address, expires in sorted(entries.items(), key=lambda item: order(item[0]))
-    ]
+    rows = sorted(entries.items(), key=lambda item: order(item[0]))
     return Table("pop_before_smtp.cidr", "cidr", _render("pop_before_smtp.cidr.j2", rows=rows))
 
 

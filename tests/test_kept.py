@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tests.moments import NOW, after
 from tracker.deciding import book
@@ -30,7 +31,7 @@ UNDER = GrantSettings(
 ADDRESSES = st.sampled_from([f"203.0.113.{number}" for number in range(1, 5)])
 USERS = st.sampled_from(["alice", "bob", "carol", "?"])
 SESSIONS = st.sampled_from(["a", "b", "c", "d", None])
-Act = tuple[str, str, str, str | None, int, bool]
+Act = tuple[str, str, str, str | None, int, bool, bool]
 ACTS = st.lists(
     st.tuples(
         st.sampled_from(["login"] * 6 + ["logout"] * 3 + ["restart", "allow", "revoke", "gone"]),
@@ -38,6 +39,7 @@ ACTS = st.lists(
         USERS,
         SESSIONS,
         st.integers(0, 400),
+        st.booleans(),
         st.booleans(),
     ),
     max_size=60,
@@ -74,16 +76,22 @@ def outcome(changes: list[Change | Ended]) -> set[Change | Ended]:
 
 
 @settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
-@given(ACTS)
-def test_is_the_same_as_one_in_memory(acts: list[Act]) -> None:
-    policy = GrantPolicy(UNDER)
+@pytest.mark.parametrize("of_user", [0, 2])
+@given(acts=ACTS)
+def test_is_the_same_as_one_in_memory(of_user: int, acts: list[Act]) -> None:
+    """What an admin allowed counts for no user, and hides what counted at that address before; the
+    history does not know what was hidden. So where users are limited, only others are allowed."""
+    policy = GrantPolicy(structs.replace(UNDER, max_grants_per_user=of_user))
     with TemporaryDirectory() as folder:
         store = Store(Path(folder))
         alone, over = Ledger(policy), Ledger(policy, kept=store.kept())
         unsaved: list[Change | Ended] = []
         at = 0
-        for what, address, user, session, seconds, saved in acts:
+        for what, address, name, session, seconds, saved, expected in acts:
             at += seconds
+            user = "dave" if of_user and what == "allow" else name
+            if expected:
+                over.expect([Login(after(at), "imap", user, address, session, "host")])
             changes = _DO[what](over, address, user, session, at)
             assert outcome(changes) == outcome(_DO[what](alone, address, user, session, at))
             ended = over.expire(after(at))

@@ -263,6 +263,7 @@ class Engine:
             if self._reader is not None:
                 events, moved = self._reader.read(now)
                 told = Told(self._reader.origin)
+                self._ledger.expect(events)
                 for number, event in enumerate(events):
                     made = self._ledger.apply(event, now)
                     changes += made

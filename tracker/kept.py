@@ -7,7 +7,7 @@ meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -68,6 +68,11 @@ class KeptGrants:
         """Those of one address."""
         return list(self._grants("WHERE address = ?", address))
 
+    def grants_at(self, addresses: Collection[str]) -> Iterator[Grant]:
+        """Those of some addresses."""
+        wanted = msgspec.json.encode(list(addresses)).decode()
+        return self._grants("WHERE address IN (SELECT value FROM json_each(?))", wanted)
+
     def users_grants(self, user: str, most: int = -1) -> list[Grant]:
         """Those of one user; so many at most, where that is no negative number."""
         return list(self._grants("WHERE user = ? LIMIT ?", user, most))
@@ -103,6 +108,14 @@ class KeptGrants:
         ):
             return address, user
         return None
+
+    def sessions_named(self, ids: Collection[str]) -> dict[str, tuple[str, str]]:
+        """Whose those of them are that are open."""
+        wanted = msgspec.json.encode(list(ids)).decode()
+        query = (
+            "SELECT id, address, user FROM sessions WHERE id IN (SELECT value FROM json_each(?))"
+        )
+        return {id_: (address, user) for id_, address, user in self._select(query, (wanted,))}
 
     def sessions(self, user: str | None = None) -> list[str]:
         """All open sessions, or those of one user."""

@@ -90,6 +90,14 @@ class Ledger:
         """The grants of one address."""
         return list(self._book.of(address).values())
 
+    def expect(self, events: Iterable[Event]) -> None:
+        """These will be applied."""
+        told = [one for one in events if isinstance(one, Login | Logout)]
+        addresses = {one.address for one in told if one.address is not None}
+        self._book.expect(
+            map(self._policy.subject, addresses), (one.session for one in told if one.session)
+        )
+
     def apply(self, event: Event, now: datetime) -> list[Change | Ended]:
         """What the event changes. An event from the future counts as of now."""
         if isinstance(event, Login):

@@ -150,7 +150,7 @@ class Popgate:
     def __exit__(self, *_: object) -> None:
         self.end()
 
-    def end(self) -> None:
-        """Stop it, if it runs."""
+    def end(self, patience: float = PATIENCE) -> None:
+        """Stop it, if it runs. `patience`: seconds that it may take."""
         if self._process is not None and self._process.poll() is None:
-            self.stop()
+            self.stop(patience)

@@ -126,7 +126,11 @@ class Postfix(Server):
 
     def _launch(self) -> Path:
         self._write()
-        run(self._wire.command(["/usr/sbin/postfix", "-c", str(self.config), "start"]))
+        try:
+            run(self._wire.command(["/usr/sbin/postfix", "-c", str(self.config), "start"]))
+        except RuntimeError as error:  # what is wrong stands in its log alone
+            said = self.log.read_text() if self.log.exists() else ""
+            raise RuntimeError(f"{error} {said[-2000:]}") from error
         return self._folder / "queue/pid/master.pid"
 
     def reload(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -336,6 +337,71 @@ def test_a_clock_that_is_put_back_an_hour_makes_no_window_longer(
     site.to(-1800)
     engine.step()
     assert site.table().keys() == {"203.0.113.6"}
+
+
+class TestVeryManyAtOnce:
+    def many(self, number: int) -> list[str]:
+        return [f"11.{one >> 16}.{one >> 8 & 255}.{one & 255}" for one in range(number)]
+
+    def test_the_table_waits_while_there_is_more_to_read_and_then_has_them_all(
+        self, site: Site
+    ) -> None:
+        exports = site.folder / "exports/rspamd/granted.map"
+        engine = site.engine(
+            f'[exports]\ndirectory = "{site.folder}/exports"\nrspamd = ["granted"]\n'
+        )
+        engine.step()
+        site.write(*(login_line(one, one, f"s{one}") for one in self.many(5000)))
+        site.write("nothing that earns anything\n" * 100_000)
+        engine._publish_at = time.monotonic() + 1
+        assert engine.step()
+        engine.export()
+        assert site.table() == {}
+        while engine.step():
+            engine.export()
+        engine.export()
+        assert site.table().keys() == set(self.many(5000))
+        assert set(exports.read_text().splitlines()) >= set(self.many(5000))
+
+    def test_it_does_not_wait_for_longer_than_it_took_the_last_time(self, site: Site) -> None:
+        engine = site.engine()
+        engine.step()
+        site.write(*(login_line(one, one, f"s{one}") for one in self.many(6000)))
+        assert engine.step()
+        assert len(site.table()) >= 5000
+
+    def test_an_edit_is_not_seen_in_what_waits(self, site: Site) -> None:
+        engine = site.engine('[audit]\ncheck_interval = "1s"\n')
+        site.write(*(login_line(one, one, f"s{one}") for one in self.many(6000)))
+        engine._publish_at = time.monotonic() + 3600
+        assert engine.step()
+        site.to(2)
+        engine.check()
+        assert site.table() == {}
+        assert not engine.step()
+        engine.check()
+        assert len(site.table()) == 6000
+
+    def test_all_that_end_at_once_leave_the_table_with_the_first_of_them(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tracker.engine._ENDS", 2)
+        engine = site.engine()
+        for one in self.many(5):
+            site.write(login_line(one, one, f"s{one}"), logout_line(one, f"s{one}"))
+        engine.step()
+        site.to(1800)
+        assert engine.step()
+        assert site.table() == {}
+        engine.settle()
+        assert site.table() == {}
+        site.write(login_line(self.many(5)[4], "again", "new", after(1800)))
+        assert engine.step()
+        assert site.table().keys() == {self.many(5)[4]}
+        while engine.step():
+            pass
+        assert site.table().keys() == {self.many(5)[4]}
+        assert [grant.user for grant in engine.store.grants()] == ["again"]
 
 
 def test_who_follows_no_log_counts_from_no_moment_that_is_still_to_come(site: Site) -> None:

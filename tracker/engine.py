@@ -419,6 +419,8 @@ class Engine:
         if late and began < self._publish_at:
             return
         behind, self._behind = self._behind, True  # until the tables have followed
+        if over or self._waiting:  # of earlier steps too, which were not exported
+            self._exporting.grants_unknown()
         if behind:
             # Read anew, since another process may have written to it meanwhile.
             self._match()
@@ -549,6 +551,8 @@ class Engine:
                 self._touched = None
             texts = self._renewed(self.rules())
             self._recording.published(self.publisher)
+            if self._waiting:
+                self._exporting.grants_unknown()
             self._waiting.clear()
             self._behind = False
             for table in texts:

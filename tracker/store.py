@@ -65,6 +65,7 @@ _AGREED = ("terms", "terms_of_formats", "saved_at")
 _LOCK_TIMEOUT = 60.0
 _LOCK_FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _ENDED_KEPT = 60.0
+_FEW = 1000
 _AGAIN = "popgate goes on by itself then"
 _ADVICE = {
     sqlite3.SQLITE_FULL: (f"free space there; {_AGAIN}",),
@@ -117,7 +118,7 @@ class Store:
         except (sqlite3.Error, OSError) as error:
             raise self._failure(error) from error
         self._version = -1
-        self._forgot = float("-inf")
+        self._forgot, self._waiting = float("-inf"), 0
         self._damage: DamagedError | None = None
         self._lives, self._changes = LifeWriter(self._db), ChangeWriter(self._db)
         try:
@@ -489,6 +490,7 @@ class Store:
         many("REPLACE INTO grants VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(row_of, there))
         many("DELETE FROM sessions WHERE address = ? AND user = ?", last)
         many("REPLACE INTO sessions VALUES (?, ?, ?)", opened)
+        self._waiting += len(ended)
         self._forget_ended(now.timestamp())
         for path, places in positions.items():
             execute("DELETE FROM positions WHERE path = ?", (path,))
@@ -511,10 +513,11 @@ class Store:
             execute("REPLACE INTO meta VALUES ('read_until', ?)", (read_until.timestamp(),))
 
     def _forget_ended(self, now: float) -> None:
-        """Now and then, for it costs what there is, not what is too old."""
-        if not 0 <= now - self._forgot < _ENDED_KEPT / 10:
+        """Where very many wait, now and then: it costs what there is, not what is too old."""
+        if self._waiting < _FEW or not 0 <= now - self._forgot < _ENDED_KEPT / 10:
             self._forgot = now
-            self._db.execute("DELETE FROM ended WHERE time < ?", (now - _ENDED_KEPT,))
+            gone = self._db.execute("DELETE FROM ended WHERE time < ?", (now - _ENDED_KEPT,))
+            self._waiting -= gone.rowcount
 
     def _select(
         self, query: str, values: tuple[str | float, ...] = ()

@@ -37,6 +37,7 @@ exec /usr/sbin/postfix "$@"
 """
 _TICK = 0.02
 _PATIENCE = 90.0
+"""Seconds for a start or an end, with a million grants too."""
 _WATCHDOG = 120
 """Seconds, as in popgate.service."""
 
@@ -85,7 +86,7 @@ class Storm:
         channel.bind(str(self._told))
         threading.Thread(target=self._hear, args=(channel,), daemon=True).start()
         self.start()
-        self._stack.callback(self.popgate.end)
+        self._stack.callback(self.popgate.end, _PATIENCE)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -74,9 +75,11 @@ def test_room_for_a_part_of_a_write_keeps_no_right_from_ending(
         os.truncate(ballast, ballast.stat().st_size - os.sysconf("SC_PAGESIZE"))
         with pytest.raises(PostfixError, match="Input/output error"):
             postfix.delete(table, [OVER])
+        began = time.monotonic()
         assert publisher.end_over(10) == [OVER]
+        recovery = time.monotonic() - began
         assert postfix.read(table).keys() == {STAYS}
-    outcome("disk full but for a page: maps")
+    outcome("disk full but for a page: maps", recovery=recovery)
 
 
 def test_maps_on_a_file_system_that_can_only_be_read(host: Host, outcome: Outcome) -> None:
@@ -160,8 +163,8 @@ def test_a_log_that_could_not_be_written_to_the_end_of_a_line(host: Host, outcom
             file.write(whole[: whole.index(b"rip=") + len(b"rip=203.0.113.")])
         host.login(OVER)
         host.login(LATER)
-        host.wait_for("the last login", lambda: LATER in host.table())
+        recovery = host.wait_for("the last login", lambda: LATER in host.table())
         # The two that became one line may count as that login or as none; nobody else gets in.
         wrong = host.table() - {STAYS, OVER, LATER}
         assert wrong == set()
-    outcome("disk full: log", wrong=len(wrong))
+    outcome("disk full: log", wrong=len(wrong), recovery=recovery)

@@ -45,9 +45,11 @@ def test_what_a_killed_popgates_postmap_writes_late_is_not_left_in_the_table(
         revoking = site.start("revoke", address)
         time.sleep(0.3)  # it must not get ahead of what is still to be written
         (folder / "go").touch()
+        began = time.monotonic()
         orphan = int((folder / "waiting").read_text())
         wait_for("the orphan's end", lambda: not alive(orphan))
         assert revoking.wait() == 0
+        recovery = time.monotonic() - began
         wrong = site.table()
         assert wrong == {}
-    outcome("kill -9 while postmap lives on", wrong=len(wrong))
+    outcome("kill -9 while postmap lives on", wrong=len(wrong), recovery=recovery)

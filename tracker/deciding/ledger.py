@@ -11,7 +11,7 @@ outlive `now` by more than its window, or an open session by more than `max_sess
 
 from __future__ import annotations
 
-from collections import deque
+import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
@@ -125,7 +125,7 @@ class Ledger:
         until = time + self._policy.window
         if login.session and self._policy.while_connected:
             ended = self._ended.pop(login.session, None)
-            if ended is not None and ended + _ORPHAN_AGE > now:
+            if ended is not None:
                 until = max(until, ended + self._policy.window)
             elif (opened_by := self._book.session(login.session)) != (address, user):
                 if opened_by is not None:
@@ -164,13 +164,13 @@ class Ledger:
         if (key := self._book.session(session)) is not None:
             return self._end(session, key, time + self._policy.window, time)
         self._ended[session] = time
-        self._orphans.append((time, session))
+        heapq.heappush(self._orphans, (time, session))
         return Ended(session, time)
 
     def _await(self, ended: dict[str, datetime]) -> None:
         """Logouts that wait for their logins: for a minute, the oldest first."""
         self._ended = ended
-        self._orphans = deque(sorted((time, session) for session, time in ended.items()))
+        self._orphans = sorted((time, session) for session, time in ended.items())
 
     def _end_all(self, sessions: Iterable[str], event: Event, time: datetime) -> Iterator[Change]:
         """Close those of the sessions that the event's server told of before."""
@@ -261,7 +261,7 @@ class Ledger:
         """
         changes = self._end_over(now, most)
         while self._orphans and self._orphans[0][0] + _ORPHAN_AGE <= now:
-            time, session = self._orphans.popleft()
+            time, session = heapq.heappop(self._orphans)
             if self._ended.get(session) == time:
                 del self._ended[session]
         return changes

@@ -353,7 +353,7 @@ class TestVeryManyAtOnce:
         engine.step()
         site.write(*(login_line(one, one, f"s{one}") for one in self.many(5000)))
         site.write("nothing that earns anything\n" * 100_000)
-        engine._publish_at = time.monotonic() + 1
+        engine._tables._due = time.monotonic() + 1
         assert engine.step()
         engine.export()
         assert site.table() == {}
@@ -373,7 +373,7 @@ class TestVeryManyAtOnce:
     def test_an_edit_is_not_seen_in_what_waits(self, site: Site) -> None:
         engine = site.engine('[audit]\ncheck_interval = "1s"\n')
         site.write(*(login_line(one, one, f"s{one}") for one in self.many(6000)))
-        engine._publish_at = time.monotonic() + 3600
+        engine._tables._due = time.monotonic() + 3600
         assert engine.step()
         site.to(2)
         engine.check()

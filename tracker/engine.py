@@ -13,42 +13,35 @@ from __future__ import annotations
 import logging
 import os
 import time
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING
 
-from tracker import __version__
+from tracker import __version__, telling
+from tracker.committing import Committing
 from tracker.deciding.access import SenderPolicy
 from tracker.deciding.index import GrantIndex
 from tracker.deciding.ledger import Ledger
-from tracker.deciding.limits import Crossing, Watch
+from tracker.deciding.limits import Watch
 from tracker.deciding.policy import GrantPolicy
 from tracker.deciding.rules import RuleSet
 from tracker.deciding.trusted import TrustedList
-from tracker.errors import DamagedError, ListError, PostfixError, StoreError, TrustedError
+from tracker.errors import DamagedError, StoreError
 from tracker.exporting import Exporting
 from tracker.history.lives import Told
-from tracker.history.records import Commit
 from tracker.host import host_name, own_addresses, utc_now
+from tracker.lists import Lists
 from tracker.metrics import Metrics, RunMetrics
-from tracker.pseudonyms import Names, names
+from tracker.pseudonyms import names
+from tracker.publishing import Publishing
 from tracker.reading.follow import LogReader
 from tracker.reading.selecting import doubts, forgeable, select
 from tracker.recording import Recording
-from tracker.records import NEVER, Change, Ended, Table
+from tracker.records import NEVER, Change, Ended
 from tracker.settings import Settings
-from tracker.standing import Standing, watched
 from tracker.status import Status
 from tracker.store import Store
-from tracker.texts import printable, visible
-from tracker.trusting import Trusting, say
-from tracker.writing import render
-from tracker.writing.amending import amended
-from tracker.writing.audit import History
 from tracker.writing.edits import Edits
-from tracker.writing.messages import Net, message
 from tracker.writing.postfix import Postfix
 from tracker.writing.publish import Publisher, table_type
 
@@ -57,14 +50,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("popgate")
 
-_SAID = 20
-"""Lines of a bad trusted list that are logged; `popgate trust check` names all."""
-
 _ENDS = 10_000
 """Grants that end in one step at most: logins are not kept waiting while a million ends at once."""
-
-_LATEST = 5.0
-"""Seconds that the grant table waits at most while there is more to read."""
 
 _OUTCOMES: Mapping[str, str] = {"login": "accepted", "failed": "refused"}
 _HEARTBEAT = timedelta(seconds=60)
@@ -99,39 +86,39 @@ class Engine:
         self._policy = GrantPolicy(settings.grants, own_addresses(), doubtful)
         postfix = Postfix(settings.postfix)
         self.publisher = publisher_of(settings, postfix, follow=follow)
-        self._history = History(settings.tables.directory, settings.audit.push if follow else "")
         self._edits = Edits(settings.tables.directory, postfix, self.publisher.kind)
         self._resolver = resolver
-        self._trusting = Trusting(settings, resolver, say)
-        self.trusted = self._first_trusted()
+        self._lists = Lists(settings, postfix, resolver, clock, follow=follow)
         self._exporting = Exporting(settings, self.publisher, postfix)
-        self._standing = Standing(settings, postfix)
-        # Only who follows the log writes what is made of these.
-        self.senders = self._standing.read(time.monotonic()) if follow else SenderPolicy()
         self.store = Store(settings.state.directory)
         self._names = names(settings, make=True)
         self._recording = Recording(self.store, settings, clock)
         self._watch = Watch()
         self._ledger = Ledger(self._policy)
         self._reader: LogReader | None = None
-        self._unsettled = Net()
-        self._texts_changed: list[str] = []
-        self._grant_text: tuple[str, bytes] | None = None
-        # The addresses whose rows in that text may be others now; None: any may.
-        self._touched: set[str] | None = None
+        self._commits = Committing(
+            settings, self._recording, self._exporting, self._names, clock, follow=follow
+        )
+        self._tables = Publishing(
+            self.publisher, self._recording, self._exporting, self._names, follow=follow
+        )
         self._check_at = float("inf")
         self._repaired = False
-        self._policy_behind = False
-        self._senders_behind = False
-        self._senders_fault = ""
         self._heard = self._seen_until = self._latest = NEVER
         self._listed: tuple[datetime, frozenset[tuple[str, str]]] = (NEVER, frozenset())
-        self._behind = True
         self._in_session = False
-        self._waiting: set[str] = set()
-        self._publish_at = float("-inf")
         self._index = GrantIndex()
         self.answering = RuleSet(TrustedList(), {}, scope=settings.grants.scope)
+
+    @property
+    def trusted(self) -> TrustedList:
+        """The trusted list in force."""
+        return self._lists.trusted
+
+    @property
+    def senders(self) -> SenderPolicy:
+        """The rules of senders in force."""
+        return self._lists.senders
 
     def start(self) -> None:
         """Load the state, open the logs, bring all tables in line. Raises a PopgateError."""
@@ -142,27 +129,16 @@ class Engine:
             if self._follow:
                 self._recording.started(self.settings, self.store.read_until())
                 self._checked()
-            differed = self._match()
+            differed = self._tables.match(self.rules())
             # Whoever was killed before may have left texts or a commit undone.
             self._repaired = differed or self._follow
-            self._behind = False
+            self._tables.behind = False
             self._answer(())
             if self._follow:
                 self._put_senders()
             # Names that DNS has not answered for too long end even when nobody follows the log.
-            if self._follow or (self.trusted.names and self.store.running() is None):
-                self._put_policy()
-
-    def _first_trusted(self) -> TrustedList:
-        """The trusted list. One that is bad must keep nobody from ending grants, so only the
-        follower, who writes it to Postfix, insists on it."""
-        try:
-            return self._trusting.reread(self._clock()) or TrustedList()
-        except TrustedError as error:
-            if self._follow:
-                raise
-            log.warning("event=bad_trusted_list error=%r action=%r", str(error), "left as it is")
-            return TrustedList()
+            if self._follow or (self._lists.trusted.names and self.store.running() is None):
+                self._put_trusted()
 
     def recover(self) -> None:
         """After an error: forget what was read but not saved, and go on from the store."""
@@ -171,7 +147,7 @@ class Engine:
             self._current = False
             self._begin()
             self._answer(())
-            self._behind = True
+            self._tables.behind = True
 
     def _sound_state(self) -> None:
         """Where the state is damaged, begin a new one: what was logged in the last window is read
@@ -218,7 +194,7 @@ class Engine:
     def take_over(self, other: Engine) -> None:
         """Follow the log in another engine's place; what it had not committed yet goes along."""
         self.store.take_over(other.store)
-        self._unsettled, other._unsettled = other._unsettled, Net()
+        self._commits.take_over(other._commits)
         self._exporting.exports.take_over(other._exporting.exports)
 
     def _begin(self) -> None:
@@ -269,7 +245,9 @@ class Engine:
                     changes += made
                     told.add(number, event, len(made))
                 self._see_whether_current()
-                self._say_crossings()
+                for one in self._watch.crossings():
+                    self._figures.crossings.add(one.limit)
+                    telling.crossing(one, self._names)
             changes += self._ledger.expire(now, _ENDS)
             self._answer(changes)
             if moved or now - self._heard >= _HEARTBEAT:
@@ -285,27 +263,12 @@ class Engine:
             self._publish(changes, late=more, over=over)
             return more
 
-    def _say_crossings(self) -> None:
-        for one in self._watch.crossings():
-            self._figures.crossings.add(one.limit)
-            log.warning(
-                "event=limit limit=grants.%s most=%d subject=%s action=%s",
-                one.limit,
-                one.most,
-                visible(printable(self._subject(one))) or "all",
-                "refused" if one.refused else "granted",
-            )
-
-    def _subject(self, crossing: Crossing) -> str:
-        of_user = crossing.limit == "max_grants_per_user"
-        return self._names(crossing.subject) if of_user else crossing.subject
-
     def _see_whether_current(self) -> None:
         """Whether all that is logged has been read, and the tables may rest on it."""
         assert self._reader is not None
         current = not self._reader.troubles() and (self._current or not self._reader.more())
         if not current or not self._current:
-            self._behind = True
+            self._tables.behind = True
         self._current = current
 
     def _refresh(self, now: datetime) -> None:
@@ -314,7 +277,7 @@ class Engine:
                 self._begin()
             else:
                 self._load(now)
-            self._behind = True
+            self._tables.behind = True
             self._check_at = min(self._check_at, 0.0)
             self._exporting.grants_unknown()
         back, self._latest = self._latest - now, now
@@ -325,7 +288,7 @@ class Engine:
             shrunk = self._ledger.reconfigure(self._policy, now, "the clock was put back")
             self._keep([*shrunk], now)
             self._index_all()
-            self._behind = True
+            self._tables.behind = True
             self._exporting.grants_unknown()
 
     def _keep(
@@ -359,9 +322,9 @@ class Engine:
             self._ledger.saved()
         for change in changes:
             if isinstance(change, Change):
-                self._unsettled.add(change)
+                self._commits.changed(change)
                 self._figures.changes.add(change.kind)
-                _say(change, self._names)
+                telling.change(change, self._names)
 
     # The tables
 
@@ -375,13 +338,13 @@ class Engine:
 
     def _rules(self, expiries: Mapping[str, datetime], read_until: datetime | None) -> RuleSet:
         return RuleSet(
-            self.trusted,
+            self._lists.trusted,
             expiries,
             self.settings.grants.ipv6_prefix,
-            self.senders,
+            self._lists.senders,
             self._index,
             scope=self.settings.grants.scope,
-            owners=self.senders.owners,
+            owners=self._lists.senders.owners,
             unread=None if read_until is None else self._ledger.unread(read_until),
         )
 
@@ -402,86 +365,38 @@ class Engine:
     def _publish(
         self, changes: Iterable[Change | Ended], *, late: bool = False, over: bool = False
     ) -> None:
-        """The fast path: what comes and goes reaches the grant table now.
+        """Have the grant table follow: `Publishing.follow` has the words."""
+        caught_up = self._read_until() is None
+        self._tables.follow(changes, self.rules, caught_up=caught_up, late=late, over=over)
 
-        `late`: there is more to do. Then it waits for as long as it took the last time, so that a
-        large table does not keep the log from being read. `over`: more grants are over than the
-        changes tell; the table is ahead of them.
-        """
-        known = [change for change in changes if isinstance(change, Change)]
-        if self._touched is not None:
-            self._touched |= {change.grant.address for change in known}
-        self._waiting |= self._moved(known)
-        self._exporting.grants_changed(known)
-        if self._behind:
-            self._exporting.grants_unknown()
-        began = time.monotonic()
-        if late and began < self._publish_at:
-            return
-        behind, self._behind = self._behind, True  # until the tables have followed
-        if over or self._waiting:  # of earlier steps too, which were not exported
-            self._exporting.grants_unknown()
-        if behind:
-            # Read anew, since another process may have written to it meanwhile.
-            self._match()
-        if over:
-            self.publisher.renew(self.rules().granted())
-        elif self._waiting:
-            entries = self.rules().granted(self._waiting)
-            self.publisher.update({address: entries.get(address) for address in self._waiting})
-        self._recording.published(self.publisher)
-        self._waiting.clear()
-        self._behind = False
-        ended = time.monotonic()
-        self._publish_at = ended + min(ended - began, _LATEST)
+    def _put_trusted(self) -> None:
+        self._lists.put_trusted(self.publisher, self._recording, self._exporting, self._commits)
 
-    def _moved(self, changes: Iterable[Change]) -> set[str]:
-        """The addresses that may have come or gone. Those of renewed grants have not, where
-        nothing stands against the sessions that keep those."""
-        settled, holds = self._read_until() is None, self.publisher.holds
-        return {
-            change.grant.address
-            for change in changes
-            if not (settled and change.kind == "renewed" and holds(change.grant.address))
-        }
-
-    def _match(self, *, told: bool = False) -> bool:
-        """Bring the grant table in line with the rules, whoever wrote to it; True if it was not."""
-        seen = partial(self._recording.seen, self.publisher.kind, told=told)
-        self._touched = None
-        differed = self.publisher.match(self.rules().granted(), seen)
-        self._recording.published(self.publisher)
-        return differed
+    def _put_senders(self) -> None:
+        self._lists.put_senders(self.publisher, self._recording, self._exporting, self._commits)
 
     def check(self) -> None:
         """When it is time: compare all tables with what they should hold, and put right what
         somebody edited."""
-        late = self._behind or self._policy_behind or self._waiting
+        late = self._tables.behind or self._lists.trusted_behind or self._tables.waits()
         if time.monotonic() < self._check_at or late:
             return
         with self.store.exclusive():
             self._refresh(self._clock())
             self._checked()
             found = self._edits.find(
-                [*self._policy_texts(), *self._written()],
-                self.senders.tables.values(),
+                [*self._lists.texts(self.publisher), *self._tables.written()],
+                self._lists.senders.tables.values(),
                 self.rules().granted(),
             )
             if found:
                 self._recording.edited(found)
                 self._repaired = True
-                self._put_policy()
+                self._put_trusted()
                 self._put_senders()
-                self._match(told=True)
-            self._repaired = self._repaired or self._grant_text is None  # it is written anew
+                self._tables.match(self.rules(), told=True)
+            self._repaired = self._repaired or not self._tables.has_text()  # it is written anew
             self.store.checked()
-
-    def _written(self) -> list[Table]:
-        """The text beside the grant table, as it was last written."""
-        if self._grant_text is None:
-            return []
-        name, packed = self._grant_text
-        return [Table(name, "text", zlib.decompress(packed).decode())]
 
     def _checked(self) -> None:
         interval = self.settings.audit.check_interval.total_seconds()
@@ -509,36 +424,9 @@ class Engine:
         """`export` before the end: commands that wait for their time are run now."""
         return [*self.export(), *self._exporting.exports.finish()]
 
-    def _put_policy(self) -> None:
-        """The trusted list and the snippets, which no login changes."""
-        self._exporting.policy_changed()
-        for text in self._policy_texts():
-            if self.publisher.put_text(text):
-                self._texts_changed.append(text.name)
-                self._recording.table(text.name, text.kind)
-        self._recording.trusted(self.trusted)
-
-    def _policy_texts(self) -> list[Table]:
-        return [
-            render.trusted_table(self.trusted, self.settings.trusted.file),
-            render.main_cf_snippet(self.settings, self.publisher.kind),
-            render.master_cf_snippet(),
-        ]
-
-    def _put_senders(self) -> None:
-        """The tables of local senders and of the lists."""
-        self._exporting.policy_changed()
-        for table in self.senders.tables.values():
-            if self.publisher.put_access(table):
-                self._texts_changed.append(table.name)
-                kind = self.publisher.kind if table.asks == "sender" else "cidr"
-                self._recording.table(table.name, kind)
-        self._recording.senders(self.senders)
-
     def unsettled(self) -> bool:
         """Whether `settle` has something to do."""
-        changed = self._texts_changed or self._exporting.exports.changed()
-        return bool(self._unsettled or changed or self._repaired)
+        return self._commits.due() or self._repaired
 
     def settle(self) -> None:
         """The slow path: renewed expiries, the texts beside the table, the commit.
@@ -547,71 +435,20 @@ class Engine:
         """
         with self.store.exclusive():
             self._refresh(self._clock())
-            if self._behind:
-                self._touched = None
-            texts = self._renewed(self.rules())
-            self._recording.published(self.publisher)
-            if self._waiting:
-                self._exporting.grants_unknown()
-            self._waiting.clear()
-            self._behind = False
-            for table in texts:
-                self.publisher.put_text(table)
-                if table.kind == "text":
-                    self._grant_text = (table.name, zlib.compress(table.text.encode(), 1))
-            self._touched = set()
-            if self._commit(self._unsettled):
-                self._unsettled = Net()
+            self._tables.settle(self.rules(), self._ledger)
+            if self._commits.commit():
                 self._repaired = False
-
-    def _renewed(self, rules: RuleSet) -> list[Table]:
-        """Renew expiries in the table; the texts anew, or those there are, amended. Where it is
-        known what differs, only that is looked at."""
-        kind, touched = self.publisher.kind, self._touched
-        if touched is None:
-            self.publisher.renew(rules.granted())
-            # Who follows the log has put there all that is granted.
-            opened = self.publisher.held() if self._follow else dict(rules.granted().items())
-            return render.grant_texts(opened, self._holders(self._ledger.holders()), kind)
-        entries = rules.granted(touched)
-        self.publisher.update({address: entries.get(address) for address in touched}, renew=True)
-        those = ((one.address, one.user) for key in touched for one in self._ledger.of(key))
-        part = render.grant_text(entries, self._holders(those), kind)
-        return [amended(text, part, touched) for text in self._written()]
-
-    def _holders(self, those: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-        """Addresses with their users, as these are shown."""
-        return ((address, self._names(user)) for address, user in those)
 
     def commit_lists(self) -> None:
         """Commit at once what changed in the lists. Raises AuditError as `settle` does."""
-        if self._texts_changed or self._recording.words:
+        if self._commits.lists_due():
             with self.store.exclusive():
-                self._commit(())
-
-    def _commit(self, changes: Iterable[Change]) -> bool:
-        """Commit all texts; False when it is too soon after a commit that failed."""
-        if self.settings.audit.commit:
-            if not self._history.due(time.monotonic()):
-                return False
-            exported = self._exporting.exports.changed()
-            words = [(one.what, one.detail) for one in self._recording.words]
-            shown = Net(self._names.changes(changes))
-            text = message(shown, [*self._texts_changed, *exported], words)
-            if made := self._history.commit(text):
-                self._recording.committed(Commit(self._clock(), made, text.partition("\n")[0]))
-            self._exporting.exports.commit(message(shown, exported))
-        self._recording.words.clear()
-        self._exporting.exports.settled()
-        self._texts_changed.clear()
-        return True
+                self._commits.commit_lists()
 
     def tend_history(self, patience: float | None = None) -> list[str]:
         """Push and pack what was committed, beside all else; what went wrong, a line each.
         `patience`: wait for it, so many seconds at most."""
-        if patience is None:
-            return list(self._history.tend())
-        return list(self._history.finish(patience))
+        return self._commits.tend(patience)
 
     def stopped(self) -> None:
         """The follower ends as it was told to."""
@@ -627,54 +464,27 @@ class Engine:
     def reread_trusted(self) -> None:
         """Take up a changed trusted list, or a name that now stands for other addresses; a bad list
         is reported and the old one stays."""
-        try:
-            changed = self._trusting.reread(self._clock())
-        except TrustedError as error:
-            for line in str(error).splitlines()[:_SAID]:
-                log.error("event=bad_trusted_list error=%r action=%r", line, "the old list stays")
-            return
-        if changed is not None:
-            self.trusted = changed
-        elif not self._policy_behind:
-            return
-        self._behind = self._policy_behind = True
-        with self.store.exclusive():
-            self._put_policy()
-            self._policy_behind = False
-            self._publish(())
+        if self._lists.reread_trusted():
+            self._tables.behind = True
+            with self.store.exclusive():
+                self._put_trusted()
+                self._publish(())
 
     def list_unsettled(self) -> bool:
         """Whether a trusted list waits to be taken up: `reread_trusted` is due again soon."""
-        return self._trusting.unsettled
+        return self._lists.unsettled()
 
     def look_names_up(self) -> None:
         """Ask for the names whose answers are over, wait for DNS, and take up what it says."""
-        if self._resolver is not None and self.trusted.names:
-            self._resolver.look_up()
-            self._resolver.keep()
+        if self._lists.look_names_up():
             self.reread_trusted()
 
     def reread_senders(self) -> None:
         """Take up changed domains and lists; bad ones are reported and the old ones stay."""
-        now = time.monotonic()
-        if not self._standing.due(now) and not self._senders_behind:
-            return
-        try:
-            read = self._standing.read(now)
-        except (ListError, PostfixError) as error:
-            for line in str(error).splitlines() if str(error) != self._senders_fault else ():
-                log.error("event=bad_list error=%r action=%r", line, "the old lists stay")
-            self._senders_fault = str(error)
-            return
-        self._senders_fault = ""
-        if read is self.senders and not self._senders_behind:
-            return
-        self.senders = read
-        with self.store.exclusive():
-            self._answer(())
-            self._senders_behind = True
-            self._put_senders()
-            self._senders_behind = False
+        if self._lists.reread_senders():
+            with self.store.exclusive():
+                self._answer(())
+                self._put_senders()
 
     def troubles(self) -> list[str]:
         """What keeps logs from being read, a line each."""
@@ -682,8 +492,7 @@ class Engine:
 
     def watched(self) -> list[str]:
         """The paths in whose folders something may change."""
-        lists = [self.settings.trusted.file, *watched(self.settings)]
-        return [*(self._reader.watched() if self._reader else []), *map(str, lists)]
+        return [*(self._reader.watched() if self._reader else []), *self._lists.watched()]
 
     def waits(self) -> list[int]:
         """Open files that become readable when there is more to read."""
@@ -767,21 +576,4 @@ def publisher_of(settings: Settings, postfix: Postfix, *, follow: bool) -> Publi
         settings.postfix.min_reload_interval.total_seconds(),
         # Who does not know the log cannot know that a session is still open.
         opens=follow,
-    )
-
-
-def _say(change: Change, names: Names) -> None:
-    """One line for each grant that comes or goes."""
-    level = logging.DEBUG if change.kind == "renewed" else logging.INFO
-    if not log.isEnabledFor(level):  # most are not, and what would be said of them is costly
-        return
-    grant = change.grant
-    log.log(
-        level,
-        "event=grant_%s address=%s user=%s expires=%s why=%r",
-        change.kind,
-        grant.address,
-        visible(printable(names(grant.user))),
-        grant.expires.isoformat(timespec="seconds"),
-        change.why,
     )

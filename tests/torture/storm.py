@@ -22,6 +22,8 @@ from tests.moments import login_line, logout_line
 from tests.torture.oracle import WINDOW, Oracle
 
 _SETTINGS = """
+[grants]
+max_grants = 2_000_000
 [audit]
 interval = "{audit}"
 [log]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -167,12 +168,14 @@ def _within(name: str, work: Callable[[], _T]) -> _T:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        while True:
-            probe.bind(("", 0))
-            port: int = probe.getsockname()[1]
-            if port > 10000:
-                return port
+    """A port that the kernel gives to no connection by itself: one of those might be taken by the
+    time that the server listens (ip_local_port_range, ip(7))."""
+    ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.SystemRandom().randrange(10001, max(ephemeral, 20000))
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("", port))
+            return port
 
 
 def _remove_stale() -> None:

@@ -3,14 +3,13 @@ popgate is at work: it looks by itself, puts all of it right, and nobody else ge
 
 from __future__ import annotations
 
-import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.outcomes import Outcome
+from tests.plants import PLANTED, Plant
 from tests.torture.faults import Host
 
 pytestmark = [pytest.mark.e2e, pytest.mark.fault]
@@ -20,23 +19,11 @@ OFTEN = '[audit]\ninterval = "1s"\ncheck_interval = "1s"\n'
 NAMES = ("pop_before_smtp.lmdb", "pop_before_smtp.txt", "trusted.cidr", "local_senders.lmdb")
 
 
-def link(place: Path, victim: Path) -> None:
-    place.symlink_to(victim)
-
-
-def second_name(place: Path, victim: Path) -> None:
-    os.link(victim, place)
-
-
-def pipe(place: Path, _: Path) -> None:
-    os.mkfifo(place)
-
-
 @pytest.mark.parametrize("host", [OFTEN], ids=["often"], indirect=True)
-@pytest.mark.parametrize("plant", [link, second_name, pipe])
+@PLANTED
 @pytest.mark.parametrize("name", NAMES)
 def test_in_place_of_a_table_it_is_found_and_replaced(
-    host: Host, plant: Callable[[Path, Path], None], name: str, outcome: Outcome
+    host: Host, plant: Plant, name: str, outcome: Outcome
 ) -> None:
     """The other file says what the table should; whoever owns it could change it at any time."""
     place, victim = host.maps / name, host.folder / "victim"

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.plants import PLANTED, Plant, link, second_name
 from tests.writing.test_publish import Site
 from tracker.answers import keep, remembered
 from tracker.errors import ListError, StoreError, TrustedError
@@ -22,23 +22,6 @@ from tracker.writing.audit import History
 
 NETWORK = Table("trusted.cidr", "cidr", "203.0.113.0/24 OK\n")
 LISTED = AccessTable("blacklist", "sender", "The black list.", {"far.test": Row("REJECT")})
-
-Plant = Callable[[Path, Path], None]
-
-
-def link(place: Path, victim: Path) -> None:
-    place.symlink_to(victim)
-
-
-def second_name(place: Path, victim: Path) -> None:
-    os.link(victim, place)
-
-
-def pipe(place: Path, _: Path) -> None:
-    os.mkfifo(place)
-
-
-PLANTED = pytest.mark.parametrize("plant", [link, second_name, pipe])
 
 
 @pytest.fixture(params=["lmdb", "cidr"])

@@ -526,6 +526,23 @@ def test_restart_after_a_rename(log: Log, packed: bool) -> None:
     assert log.poll() == []
 
 
+def test_restart_while_copytruncate_has_made_the_copy_and_not_filled_it(log: Log) -> None:
+    log.append(3)
+    log.poll()
+    log.copytruncate()
+    log.append(3)
+    log.poll()
+    log.neighbour(1).rename(log.neighbour(2))
+    log.neighbour(1).touch()
+    log.restart()
+    assert log.poll() == []
+    shutil.copyfile(log.path, log.neighbour(1))
+    assert log.poll() == []
+    os.truncate(log.path, 0)
+    more = log.append(2)
+    assert log.poll() == more
+
+
 @pytest.mark.parametrize("later", [0, 1, 100])
 def test_restart_after_copytruncate(log: Log, later: int) -> None:
     log.append(2)

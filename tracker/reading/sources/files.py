@@ -148,7 +148,8 @@ class FileSource:
         """Open files that are not open yet, the oldest first.
 
         Those without a position were never read; one of them that begins as the live file does is
-        a copy of it that is still being made. Raises FileNotFoundError for one that was renamed.
+        a copy of it that is still being made. So is an empty one beside a live file of which was
+        read: no other can have come since. Raises FileNotFoundError for one that was renamed.
         """
         known = known or {}
         live = len(present.paths) - 1
@@ -157,7 +158,10 @@ class FileSource:
         try:
             for place in places:
                 neighbour = place != live and place not in known
-                if neighbour and _alike(present.head(place), present.head(live)):
+                empty = neighbour and not present.head(place)
+                if (empty and live in known) or (
+                    neighbour and _alike(present.head(place), present.head(live))
+                ):
                     continue
                 if (one := self._open(present.paths[place], known.get(place))) is None:
                     continue

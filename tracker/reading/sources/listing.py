@@ -47,8 +47,10 @@ class Listing:
         same = [n for n in places if (one := self._status[n]) and one.st_ino == position.inode]
         copies = [n for n in places if n not in same] if position.fingerprint_length else []
         for place in [*same, *copies]:
-            path, status = self.paths[place], self._status[place]
-            if status is None or (not packed(path) and status.st_size < position.offset):
+            path = self.paths[place]
+            # Its size of now: a copy may have been made since, and the live file begun anew.
+            now = _status(path)
+            if now is None or (not packed(path) and now.st_size < position.offset):
                 continue
             first = self.head(place)[: position.fingerprint_length]
             if fingerprint(first) == position.fingerprint:

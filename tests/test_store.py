@@ -83,7 +83,7 @@ def test_positions_of_a_log_are_replaced_as_a_whole(store: Store) -> None:
 
 def test_orphan_logouts_are_forgotten_after_a_minute(store: Store) -> None:
     store.save([Ended("s", NOW)], NOW)
-    store.save([], after(61))
+    store.save([], after(60))
     assert list(store.ended()) == []
 
 

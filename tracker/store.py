@@ -516,7 +516,7 @@ class Store:
         """Where very many wait, now and then: it costs what there is, not what is too old."""
         if self._waiting < _FEW or not 0 <= now - self._forgot < _ENDED_KEPT / 10:
             self._forgot = now
-            gone = self._db.execute("DELETE FROM ended WHERE time < ?", (now - _ENDED_KEPT,))
+            gone = self._db.execute("DELETE FROM ended WHERE time <= ?", (now - _ENDED_KEPT,))
             self._waiting -= gone.rowcount
 
     def _select(

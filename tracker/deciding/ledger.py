@@ -12,7 +12,7 @@ outlive `now` by more than its window, or an open session by more than `max_sess
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from msgspec import structs
@@ -34,11 +34,15 @@ from tracker.records import (
     Restart,
     Session,
 )
+from tracker.settings import LimitName
 
 _ORPHAN_AGE = timedelta(minutes=1)
 """How far a logout line may stand before the login line of its session."""
 
 _OVER = "window over"
+
+_ROOM = 10_000
+"""Grants that are over and make room at one moment: more than can be earned in one step."""
 
 
 class Ledger:
@@ -62,7 +66,7 @@ class Ledger:
         self._book = Book(kept, count)
         self._limits = Limits(policy, recent, watch, kept=kept, earned=count - given)
         self._await({one.session: one.time for one in ended})
-        self._past = NEVER
+        self._past = self._roomed = NEVER
         for grant in grants:
             self._put(grant)
 
@@ -153,9 +157,24 @@ class Ledger:
         """Whether the limits let a new grant in. Where one does not, what is over makes room."""
         reached = self._limits.reached(grant, self._beside(grant), now)
         if reached:
-            changes += self._end_over(now)
+            changes += self._make_room(grant, reached, now)
             reached = self._limits.reached(grant, self._beside(grant), now)
         return self._limits.admits(grant, reached, now)
+
+    def _make_room(
+        self, grant: Grant, reached: Collection[LimitName], now: datetime
+    ) -> list[Change]:
+        """End what is over and counts against the limits that are reached: not all of a million,
+        which go by and by."""
+        beside = self._beside(grant) if "max_users_per_address" in reached else ()
+        theirs = self._book.users_grants(grant.user) if "max_grants_per_user" in reached else ()
+        over = {(one.address, one.user): one for one in (*beside, *theirs) if one.expires <= now}
+        changes = [self._drop(one, _OVER) for one in over.values()]
+        if "max_grants" in reached and self._roomed != now:
+            self._roomed = now
+            changes += self._end_over(now, _ROOM)
+        self._limits.forget(now)
+        return changes
 
     def _beside(self, grant: Grant) -> Iterable[Grant]:
         return self._book.of(grant.address).values()

@@ -37,6 +37,16 @@ def bounded(storm: Storm, grants: int) -> None:
     assert max(storm.late, default=0) < SECONDS, storm.measured()
 
 
+def nothing_lost(
+    storm: Storm, outcome: Outcome, what: str, recovery: float, more: str = ""
+) -> None:
+    """By the oracle's word; and a row of the table, with `more` that was measured."""
+    measured = storm.measured() + more
+    lost, wrong = storm.check()
+    assert (lost, wrong) == (0, 0)
+    outcome(what, lost=lost, wrong=wrong, recovery=recovery, measured=measured)
+
+
 @pytest.mark.parametrize(
     ("rate", "seconds", "customers"),
     [(2000, 3, 1000), pytest.param(20_000, 60, 30_000, marks=pytest.mark.torture)],
@@ -51,16 +61,7 @@ def test_logins_that_pour_in(
         recovery = storm.recover()
         assert recovery < SECONDS, storm.measured()
         bounded(storm, customers)
-        measured = storm.measured()
-        lost, wrong = storm.check()
-    assert (lost, wrong) == (0, 0)
-    outcome(
-        f"{rate} logins a second for {seconds} s",
-        lost=lost,
-        wrong=wrong,
-        recovery=recovery,
-        measured=measured,
-    )
+        nothing_lost(storm, outcome, f"{rate} logins a second for {seconds} s", recovery)
 
 
 @pytest.mark.parametrize(
@@ -76,16 +77,7 @@ def test_addresses_that_nobody_has_seen_before(
         recovery = storm.recover()
         assert recovery < SECONDS, storm.measured()
         bounded(storm, number)
-        measured = storm.measured()
-        lost, wrong = storm.check()
-    assert (lost, wrong) == (0, 0)
-    outcome(
-        f"{number} addresses in {seconds} s",
-        lost=lost,
-        wrong=wrong,
-        recovery=recovery,
-        measured=measured,
-    )
+        nothing_lost(storm, outcome, f"{number} addresses in {seconds} s", recovery)
 
 
 @pytest.mark.parametrize("seconds", [7, pytest.param(45, marks=pytest.mark.torture)])
@@ -109,16 +101,8 @@ def test_a_trusted_list_that_is_edited_ten_times_a_second(
         assert min(map(float.__sub__, reloads[1:], reloads)) > RELOADS - 0.2
         assert max(storm.took) < SECONDS
         bounded(storm, 0)
-        measured = f"{storm.measured()}, {len(reloads)} reloads"
-        lost, wrong = storm.check()
-    assert (lost, wrong) == (0, 0)
-    outcome(
-        f"trusted list edited ten times a second for {seconds} s",
-        lost=lost,
-        wrong=wrong,
-        recovery=recovery,
-        measured=measured,
-    )
+        what = f"trusted list edited ten times a second for {seconds} s"
+        nothing_lost(storm, outcome, what, recovery, f", {len(reloads)} reloads")
 
 
 RELOADS = 5.0
@@ -163,16 +147,8 @@ def test_very_many_grants_that_end_at_once(
         storm.probed(partial(see_all_end, storm, end))
         storm.recover()
         bounded(storm, number)
-        measured = f"{storm.measured()}, all came in {came:.0f} s with {memory:.0f} MiB"
-        lost, wrong = storm.check()
-    assert (lost, wrong) == (0, 0)
-    outcome(
-        f"{number} grants that end at once",
-        lost=lost,
-        wrong=wrong,
-        recovery=recovery,
-        measured=measured,
-    )
+        more = f", all came in {came:.0f} s with {memory:.0f} MiB"
+        nothing_lost(storm, outcome, f"{number} grants that end at once", recovery, more)
 
 
 def come(storm: Storm, number: int, end: datetime) -> None:

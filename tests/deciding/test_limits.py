@@ -90,6 +90,17 @@ class TestUsersAtOneAddress:
         assert books.login(1, "a", at=60) == ["renewed"]
         assert books.login(2, "c") == ["added"]
 
+    def test_that_are_over_make_room_though_too_many_others_are_to_end_at_once(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tracker.deciding.ledger._ROOM", 1)
+        books = Books(max_users_per_address=2, refuse_beyond=BOTH)
+        books.login(9, "other")
+        for user in "ab":
+            books.login(1, user, at=1)
+        assert books.login(1, "c", at=WINDOW + 1) == ["removed"] * 3 + ["added"]
+        assert books.told == []
+
     def test_are_not_watched_with_a_limit_of_0(self) -> None:
         books = Books(max_users_per_address=0, max_grants_per_user=0, refuse_beyond=BOTH)
         assert [books.login(1, str(user)) for user in range(50)] == [["added"]] * 50

@@ -12,7 +12,7 @@ outlive `now` by more than its window, or an open session by more than `max_sess
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from msgspec import structs
@@ -34,7 +34,6 @@ from tracker.records import (
     Restart,
     Session,
 )
-from tracker.settings import LimitName
 
 _ORPHAN_AGE = timedelta(minutes=1)
 """How far a logout line may stand before the login line of its session."""
@@ -42,7 +41,7 @@ _ORPHAN_AGE = timedelta(minutes=1)
 _OVER = "window over"
 
 _ROOM = 10_000
-"""Grants that are over and make room at one moment: more than can be earned in one step."""
+"""Grants that make room at one moment when they are over: more than can be earned in a step."""
 
 
 class Ledger:
@@ -67,6 +66,7 @@ class Ledger:
         self._limits = Limits(policy, recent, watch, kept=kept, earned=count - given)
         self._await({one.session: one.time for one in ended})
         self._past = self._roomed = NEVER
+        self._more_over = False
         for grant in grants:
             self._put(grant)
 
@@ -157,23 +157,22 @@ class Ledger:
         """Whether the limits let a new grant in. Where one does not, what is over makes room."""
         reached = self._limits.reached(grant, self._beside(grant), now)
         if reached:
-            changes += self._make_room(grant, reached, now)
+            changes += self._make_room(grant, now)
             reached = self._limits.reached(grant, self._beside(grant), now)
         return self._limits.admits(grant, reached, now)
 
-    def _make_room(
-        self, grant: Grant, reached: Collection[LimitName], now: datetime
-    ) -> list[Change]:
-        """End what is over and counts against the limits that are reached: not all of a million,
-        which go by and by."""
-        beside = self._beside(grant) if "max_users_per_address" in reached else ()
-        theirs = self._book.users_grants(grant.user) if "max_grants_per_user" in reached else ()
-        over = {(one.address, one.user): one for one in (*beside, *theirs) if one.expires <= now}
-        changes = [self._drop(one, _OVER) for one in over.values()]
-        if "max_grants" in reached and self._roomed != now:
+    def _make_room(self, grant: Grant, now: datetime) -> list[Change]:
+        """End what is over: once in a moment, since who is beyond a limit may try without pause,
+        and not all of a million, which go by and by. Of those, what counts against this one."""
+        changes: list[Change] = []
+        if self._roomed != now:
             self._roomed = now
-            changes += self._end_over(now, _ROOM)
-        self._limits.forget(now)
+            changes = self._end_over(now, _ROOM)
+            self._more_over = len(changes) == _ROOM
+        if self._more_over:
+            near = (*self._beside(grant), *self._book.users_grants(grant.user))
+            over = {(one.address, one.user): one for one in near if one.expires <= now}
+            changes += [self._drop(one, _OVER) for one in over.values()]
         return changes
 
     def _beside(self, grant: Grant) -> Iterable[Grant]:

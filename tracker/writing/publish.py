@@ -246,10 +246,10 @@ class Publisher:
         return self.put_text(text) or differed
 
     def _put_indexed(self, name: str, wanted: Mapping[str, str]) -> bool:
-        live = self._read_indexed(name, str)
-        if live == wanted and _ours(self._directory / f"{name}.lmdb"):
+        live, ours = self._read_indexed(name, str), _ours(self._directory / f"{name}.lmdb")
+        if live == wanted and ours:
             return False
-        if live is None or not _ours(self._directory / f"{name}.lmdb"):
+        if live is None or not ours:
             self._build(name, wanted)
         else:
             self._postfix.replace(f"lmdb:{self._directory / name}", wanted)
